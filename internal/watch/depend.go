@@ -1,0 +1,167 @@
+package watch
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// expression returns what a behaviour evaluates: depend if it has that
+// behaviour, else the keyword for it alone.
+func (d *Dependency) expression(b Behavior) Expr {
+	if !d.On.Empty() && d.Behavior == b {
+		return d.On
+	}
+	switch b {
+	case SuppressAlerts:
+		return d.Alert
+	case SuppressMonitor:
+		return d.Monitor
+	case SuppressHosts:
+		return d.Host
+	}
+	panic("unknown behavior")
+}
+
+// evaluate decides a watch's dependency and remembers it. One that cannot be
+// decided (an expression in error, a loop) leaves the last decision standing,
+// and is not good.
+func (s *Set) evaluate(now time.Time, sv *service, b Behavior) bool {
+	e := sv.Depend.expression(b)
+	if e.Empty() {
+		return true
+	}
+	good, decided := s.value(now, e, b, sv.Depend.Memory, 0)
+	if decided {
+		sv.depend = &good
+	}
+	return decided && good
+}
+
+// value follows an expression: a parent is good if its own status is, and what
+// it depends on in the same way is too.
+func (s *Set) value(now time.Time, e Expr, b Behavior, memory time.Duration, depth int) (good, decided bool) {
+	if e.root == nil || depth > s.options.RecursionLimit {
+		return false, false
+	}
+	values := map[Key]bool{}
+	for _, ref := range e.refs {
+		parent, ok := s.services[ref]
+		if !ok {
+			values[ref] = false
+			continue
+		}
+		v := parent.status.good() && !parent.remembered(now, memory)
+		if sub := parent.Depend.expression(b); !sub.Empty() {
+			good, decided := s.value(now, sub, b, memory, depth+1)
+			if !decided {
+				return false, false
+			}
+			v = v && good
+		}
+		values[ref] = v
+	}
+	return e.root(func(k Key) bool { return values[k] }), true
+}
+
+// remembered reports whether a parent that is good now failed so recently that
+// it still counts as failing (dep_memory).
+func (sv *service) remembered(now time.Time, memory time.Duration) bool {
+	return memory > 0 && !sv.lastFailed.IsZero() && now.Sub(sv.lastFailed) < memory
+}
+
+// A Skip says why a watch that is due must not run.
+type Skip string
+
+// Request returns the hosts that a due watch should test now, in the order of
+// the configuration, or the reason why it must not run. later is true if the
+// watch stays due and is to be asked again soon, false if this turn is over.
+func (s *Set) Request(now time.Time, key Key) (hosts []string, skip Skip, later bool) {
+	sv, ok := s.services[key]
+	if !ok {
+		return nil, "no such watch", false
+	}
+	if s.stopped {
+		return nil, "the scheduler is stopped", true
+	}
+	if e := sv.Depend.expression(SuppressMonitor); !e.Empty() && !s.evaluate(now, sv, SuppressMonitor) {
+		return nil, Skip("a dependency is not good: " + e.String()), true
+	}
+	if sv.NoHosts {
+		return nil, "", false
+	}
+	for _, h := range sv.Hosts {
+		if _, off := s.disabledHosts[h]; off || slices.Contains(sv.ExcludeHosts, h) {
+			continue
+		}
+		if s.hostFailsElsewhere(now, sv, h) {
+			continue
+		}
+		hosts = append(hosts, h)
+	}
+	if len(hosts) == 0 && !sv.AllowEmptyGroup {
+		return nil, "no host is left to test", false
+	}
+	return hosts, "", false
+}
+
+// hostFailsElsewhere is behaviour hm: hosts that a watch named in the expression
+// reports as failing are left out.
+func (s *Set) hostFailsElsewhere(now time.Time, sv *service, host string) bool {
+	for _, ref := range sv.Depend.expression(SuppressHosts).refs {
+		parent, ok := s.services[ref]
+		if !ok {
+			continue
+		}
+		failing := parent.status == Failed
+		if sv.Compat {
+			if failing && strings.Contains(parent.summary, host) {
+				return true
+			}
+			continue
+		}
+		if parent.Scope == ScopeHost {
+			if sub := parent.subject(host); sub != nil && sub.status == Failed {
+				return true
+			}
+			continue
+		}
+		if failing && slices.Contains(strings.Fields(parent.summary), host) {
+			return true
+		}
+	}
+	return false
+}
+
+// DependStatus returns the last evaluated dependency, nil if there was none.
+func (s *Set) DependStatus(key Key) *bool {
+	if sv, ok := s.services[key]; ok {
+		return sv.depend
+	}
+	return nil
+}
+
+// Waits reports whether a due run may have to wait for another watch.
+func (d *Dependency) Waits() bool { return !d.expression(SuppressMonitor).Empty() }
+
+// Past is what a monitor is told about the runs before.
+type Past struct {
+	Events                                 int
+	Summary, Output                        string
+	FirstFailure, LastFailure, LastSuccess time.Time
+	Depend                                 *bool
+}
+
+// Past returns a watch's past, empty if there is no such watch.
+func (s *Set) Past(key Key) Past {
+	sv, ok := s.services[key]
+	if !ok {
+		return Past{}
+	}
+	n := Notice{}
+	n.subjects(sv.subjects)
+	return Past{
+		Events: sv.events, Summary: sv.summary, Output: sv.output, Depend: sv.depend,
+		FirstFailure: n.FirstFailure, LastFailure: n.LastFailure, LastSuccess: n.LastSuccess,
+	}
+}

@@ -1,0 +1,127 @@
+package watch
+
+import (
+	"maps"
+	"time"
+)
+
+// A follower is an action that is told who is up, by the thresholds of its
+// period alone.
+type follower struct {
+	period int
+	action Action
+	// down are the hosts (or "" for the group) whose failure has passed the
+	// threshold; it stays so until the success.
+	down map[string]bool
+	// told is what was last sent; nil before the first.
+	told map[string]Verdict
+}
+
+func findFollowers(c Config) []follower {
+	var out []follower
+	for i, p := range c.Periods {
+		for _, a := range p.Alerts {
+			if a.Follows {
+				out = append(out, follower{period: i, action: a, down: map[string]bool{}})
+			}
+		}
+	}
+	return out
+}
+
+// followAll tells the followers what changed since they were told last.
+func (sv *service) followAll(s *Set, now time.Time) []Notice {
+	var out []Notice
+	for i := range sv.followers {
+		f := &sv.followers[i]
+		sv.updateThreshold(f, now)
+		hosts := sv.followed(s, f)
+		states := make(map[string]Verdict, len(hosts))
+		known := false
+		for _, h := range hosts {
+			states[h.Name] = h.Verdict
+			known = known || h.Verdict != Unseen
+		}
+		if maps.Equal(states, f.told) || f.told == nil && !known {
+			continue
+		}
+		f.told = states
+		out = append(out, sv.stateNotice(s, now, f, hosts))
+	}
+	return out
+}
+
+// Follow returns the present state for every follower, changed or not: what a
+// new pool needs to hear.
+func (s *Set) Follow(now time.Time) []Notice {
+	var out []Notice
+	for _, key := range s.order {
+		sv := s.services[key]
+		for i := range sv.followers {
+			f := &sv.followers[i]
+			if f.told != nil {
+				out = append(out, sv.stateNotice(s, now, f, sv.followed(s, f)))
+			}
+		}
+	}
+	return out
+}
+
+func (sv *service) stateNotice(s *Set, now time.Time, f *follower, hosts []Host) Notice {
+	n := sv.notice(s, now, State, f.action, nil)
+	n.Hosts, n.Period, n.Reason = hosts, sv.Periods[f.period].Name, "the state of the hosts changed"
+	n.Output = sv.output
+	return n
+}
+
+// updateThreshold decides which failing subjects have passed alertafter.
+func (sv *service) updateThreshold(f *follower, now time.Time) {
+	after := sv.Periods[f.period].AlertAfter
+	for _, sub := range sv.subjects {
+		switch {
+		case sub.status != Failed:
+			delete(f.down, sub.host)
+		case sub.passed(now, after):
+			f.down[sub.host] = true
+		}
+	}
+}
+
+// passed is alertafter without the pauses that alertevery makes in mon's
+// counting: a pool must not wait for a mail's pause.
+func (sub *subject) passed(now time.Time, after AlertAfter) bool {
+	if sub.consecutive < after.Consecutive {
+		return false
+	}
+	switch {
+	case after.Count > 0:
+		return sub.within(now, after) >= after.Count
+	case after.Within > 0:
+		return longer(now, sub.firstFailure, after.Within)
+	}
+	return true
+}
+
+// followed is the state that a follower should act on. Whatever freezes the pool
+// - a disable, a dependency that is not good, a result that told nothing - makes
+// the host unknown; of a failure below the threshold it has not heard yet.
+func (sv *service) followed(s *Set, f *follower) []Host {
+	hosts := sv.hostStates(s)
+	mark, _ := s.disabledBy(sv)
+	frozen := mark != nil || !sv.dependencyGood() && sv.events > 0
+	for i := range hosts {
+		h := &hosts[i]
+		sub := sv.subjects[0]
+		if sv.Scope == ScopeHost {
+			sub = sv.subjects[i]
+		}
+		unseen := sv.Scope == ScopeHost && sub.verdict == Unseen
+		switch {
+		case frozen || h.Disabled || unseen || !sv.unknownSince.IsZero():
+			h.Verdict = Unseen
+		case sub.status == Failed && !f.down[sub.host]:
+			h.Verdict = f.told[h.Name]
+		}
+	}
+	return hosts
+}

@@ -1,0 +1,318 @@
+package watch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Result is what one completed run found out.
+type Result struct {
+	// Exit is the monitor's exit status: 0 is success.
+	Exit int
+	// Output is the monitor's whole output; its first line is the summary.
+	Output string
+	// Hosts are the verdicts on single hosts; empty if the monitor judges the
+	// group as a whole.
+	Hosts []HostVerdict
+}
+
+// A HostVerdict is what a run found out about one host.
+type HostVerdict struct {
+	Host    string
+	Verdict Verdict
+	Reason  string
+}
+
+// Result takes the result of a run.
+func (s *Set) Result(now time.Time, key Key, r Result) []Notice {
+	sv, ok := s.services[key]
+	if !ok {
+		return nil
+	}
+	if why := sv.undecided(r); why != "" {
+		return s.CouldNotTest(now, key, why)
+	}
+	return s.event(now, sv, Failure, r)
+}
+
+// undecided returns why a result says nothing about the watch, or "".
+func (sv *service) undecided(r Result) string {
+	if len(r.Hosts) == 0 {
+		if sv.Scope == ScopeHost && r.Exit != 0 && !sv.NoHosts && len(sv.subjects) > 1 {
+			return fmt.Sprintf("exit status %d, but the first line of the output names no host of the group", r.Exit)
+		}
+		return ""
+	}
+	unseen, reason := 0, ""
+	for _, h := range r.Hosts {
+		switch h.Verdict {
+		case Bad:
+			return ""
+		case Unseen:
+			unseen, reason = unseen+1, h.Reason
+		case Good:
+		}
+	}
+	if unseen == len(r.Hosts) || unseen > 0 && sv.Scope == ScopeGroup {
+		return reason
+	}
+	return ""
+}
+
+// CouldNotTest takes a run that found nothing out: a monitor that is missing,
+// died or was cut off. Nothing is concluded from it; counters, states and
+// pools stay as they are.
+func (s *Set) CouldNotTest(now time.Time, key Key, reason string) []Notice {
+	sv, ok := s.services[key]
+	if !ok {
+		return nil
+	}
+	if sv.unknownSince.IsZero() {
+		sv.unknownSince = now
+	}
+	sv.unknownReason = reason
+	for _, sub := range sv.subjects {
+		sub.verdict = Unseen
+	}
+	sv.remember(s.options.Keep, Decision{At: now, Kind: Failure, Code: NotTested, Reason: "could not test: " + reason})
+	return sv.followAll(s, now)
+}
+
+// event is what a monitor's result, a trap and a trap timeout have in common.
+// kind is the kind of notice that a failure gives.
+func (s *Set) event(now time.Time, sv *service, kind Kind, r Result) []Notice {
+	sv.unknownSince, sv.unknownReason = time.Time{}, ""
+	exit := r.Exit
+	sv.exit = &exit
+	if !sv.Depend.On.Empty() && sv.Depend.Behavior == SuppressAlerts || !sv.Compat && !sv.Depend.Alert.Empty() {
+		s.evaluate(now, sv, SuppressAlerts)
+	}
+	var out []Notice
+	if sv.Scope == ScopeGroup {
+		out = s.groupEvent(now, sv, kind, r)
+	} else {
+		out = s.hostEvent(now, sv, kind, r)
+	}
+	sv.output = r.Output
+	sv.events++
+	return append(out, sv.followAll(s, now)...)
+}
+
+func (s *Set) groupEvent(now time.Time, sv *service, kind Kind, r Result) []Notice {
+	sub := sv.group()
+	summary := firstLine(r.Output)
+	if r.Exit != 0 {
+		sub.bad = badHosts(sv, r)
+		if strings.TrimSpace(summary) == "" {
+			summary = "(NO SUMMARY)"
+		}
+		sv.summary = summary
+		sub.countFailure(now, summary, sv.windowSize())
+		sv.setStatus(Failed, now)
+		out := s.alertFailure(now, sv, kind, summary, r, []*subject{sub})
+		sub.failureOutput = r.Output
+		return out
+	}
+	before := sub.status
+	sub.setStatus(OK, now)
+	sv.setStatus(OK, now)
+	out := s.alertRecovery(now, sv, before == Failed, []*subject{sub})
+	sub.clear(sv, now)
+	sv.summary = summary
+	return out
+}
+
+// badHosts are the hosts that a failing group result blames: those with a
+// verdict, or all tested.
+func badHosts(sv *service, r Result) map[string]string {
+	bad := map[string]string{}
+	for _, h := range r.Hosts {
+		if h.Verdict == Bad {
+			bad[h.Host] = h.Reason
+		}
+	}
+	if len(bad) == 0 {
+		for _, h := range sv.Hosts {
+			bad[h] = firstLine(r.Output)
+		}
+	}
+	return bad
+}
+
+// hostEvent counts each host's verdict by itself and then alerts about all
+// hosts of the round that failed, and all that recovered, at once.
+func (s *Set) hostEvent(now time.Time, sv *service, kind Kind, r Result) []Notice {
+	var failed, recovered, settled []*subject
+	for _, v := range sv.verdicts(r) {
+		sub := sv.subject(v.Host)
+		if sub == nil {
+			continue
+		}
+		sub.verdict = v.Verdict
+		switch v.Verdict {
+		case Bad:
+			sub.countFailure(now, v.Reason, sv.windowSize())
+			if sub.consecutive >= sv.Fall || sub.status == Failed {
+				sub.setStatus(Failed, now)
+				failed = append(failed, sub)
+			} else {
+				sv.remember(s.options.Keep, Decision{At: now, Kind: kind, Code: BelowFall, Hosts: []string{v.Host}, Reason: fmt.Sprintf("failure %d of fall %d: %s", sub.consecutive, sv.Fall, v.Reason)})
+			}
+		case Good:
+			switch sub.success(now, sv.Rise) {
+			case nowUp:
+				recovered, settled = append(recovered, sub), append(settled, sub)
+			case stillUp:
+				settled = append(settled, sub)
+			case rising:
+				sv.remember(s.options.Keep, Decision{At: now, Kind: Up, Code: BelowRise, Hosts: []string{v.Host}, Reason: fmt.Sprintf("success %d of rise %d", sub.rising, sv.Rise)})
+			}
+		case Unseen:
+			sub.reason = v.Reason
+		}
+	}
+	sv.setStatus(sv.worst(), now)
+	sv.summary = firstLine(r.Output)
+	var out []Notice
+	if len(failed) > 0 {
+		out = s.alertFailure(now, sv, kind, names(failed), r, failed)
+		for _, sub := range failed {
+			sub.failureOutput = sub.host + "\n" + sub.reason
+		}
+	}
+	if len(recovered) > 0 || sv.Redistribute != nil && len(failed) == 0 {
+		out = append(out, s.alertRecovery(now, sv, len(recovered) > 0, recovered)...)
+	}
+	for _, sub := range settled {
+		sub.clear(sv, now)
+	}
+	return out
+}
+
+// verdicts gives each subject of the watch its verdict; a monitor that judges
+// the group as a whole gives the same to all.
+func (sv *service) verdicts(r Result) []HostVerdict {
+	if len(r.Hosts) > 0 {
+		return r.Hosts
+	}
+	v := HostVerdict{Verdict: Good}
+	if r.Exit != 0 {
+		v.Verdict, v.Reason = Bad, firstLine(r.Output)
+	}
+	out := make([]HostVerdict, len(sv.subjects))
+	for i, sub := range sv.subjects {
+		out[i] = v
+		out[i].Host = sub.host
+	}
+	return out
+}
+
+func (sv *service) worst() Status {
+	status := Untested
+	for _, sub := range sv.subjects {
+		switch sub.status {
+		case Failed:
+			return Failed
+		case OK:
+			status = OK
+		default:
+		}
+	}
+	return status
+}
+
+func (sv *service) setStatus(status Status, now time.Time) {
+	if sv.status == Failed && status != Failed {
+		sv.lastFailed = now
+	}
+	sv.previousStatus, sv.status = sv.status, status
+}
+
+// windowSize is the longest count of failures that some period looks back on.
+func (sv *service) windowSize() int {
+	n := 0
+	for i := range sv.Periods {
+		n = max(n, sv.Periods[i].AlertAfter.Count)
+	}
+	return n
+}
+
+func (sub *subject) setStatus(status Status, now time.Time) {
+	if sub.status != status {
+		sub.since = now
+	}
+	sub.status = status
+}
+
+func (sub *subject) countFailure(now time.Time, reason string, window int) {
+	sub.failures++
+	sub.consecutive++
+	sub.rising = 0
+	sub.lastFailure = now
+	sub.reason = reason
+	if sub.consecutive == 1 && sub.host != "" || sub.host == "" && sub.status != Failed {
+		sub.firstFailure = now
+	}
+	if sub.host == "" {
+		sub.setStatus(Failed, now)
+	}
+	sub.recent = append(sub.recent, now)
+	if extra := len(sub.recent) - window; extra > 0 {
+		sub.recent = slices.Delete(sub.recent, 0, extra)
+	}
+}
+
+type progress int
+
+const (
+	stillUp progress = iota
+	nowUp
+	rising
+)
+
+// success counts one success of a host. A host that is not failed needs one
+// only: rise is for coming back.
+func (sub *subject) success(now time.Time, rise int) progress {
+	if sub.status != Failed {
+		sub.setStatus(OK, now)
+		return stillUp
+	}
+	if sub.rising++; sub.rising < rise {
+		return rising
+	}
+	sub.setStatus(OK, now)
+	return nowUp
+}
+
+// clear is what a success does to the counters, after its upalert.
+func (sub *subject) clear(sv *service, now time.Time) {
+	sub.ack = nil
+	sub.firstFailure, sub.lastFailure = time.Time{}, time.Time{}
+	sub.consecutive, sub.rising = 0, 0
+	sub.failureOutput, sub.reason = "", ""
+	sub.bad = nil
+	for i := range sub.periods {
+		p := &sub.periods[i]
+		if sv.Periods[i].AlertEvery.Compare != Strict {
+			p.lastAlert = time.Time{}
+		}
+		p.windowStart = time.Time{}
+		p.sent = 0
+	}
+	sub.lastSuccess = now
+}
+
+func firstLine(output string) string {
+	line, _, _ := strings.Cut(output, "\n")
+	return line
+}
+
+func names(subjects []*subject) string {
+	hosts := make([]string, len(subjects))
+	for i, sub := range subjects {
+		hosts[i] = sub.host
+	}
+	return strings.Join(hosts, " ")
+}

@@ -1,0 +1,131 @@
+package watch
+
+import (
+	"fmt"
+	"time"
+)
+
+// A TrapMessage is what a trap says (mon's section on traps in mon(8)).
+type TrapMessage struct {
+	Group, Service string
+	// Status is the exit status; anything but "0" and "" is a failure.
+	Status          string
+	Summary, Detail string
+}
+
+// Trap takes a trap. One for an unknown group goes to the group "default", if
+// that is watched, and to its service "default" if it has none of that name.
+func (s *Set) Trap(now time.Time, t TrapMessage) ([]Notice, error) {
+	key, intended := Key{t.Group, t.Service}, ""
+	if !s.watchesGroup(t.Group) && s.watchesGroup("default") {
+		intended, key.Group = key.String(), "default"
+	}
+	if _, ok := s.services[key]; !ok && key.Group == "default" {
+		key.Service = "default"
+	}
+	sv, ok := s.services[key]
+	if !ok {
+		return nil, fmt.Errorf("trap for %s: no such watch, and no watch default:default", Key{t.Group, t.Service})
+	}
+	sv.lastTrap = now
+	if sv.TrapTimeout > 0 {
+		sv.trapTimer = now.Add(sv.TrapTimeout)
+	}
+	if sv.TrapDuration > 0 {
+		sv.trapExpires = now.Add(sv.TrapDuration)
+	}
+	r := Result{Output: t.Summary + "\n\n" + t.Detail}
+	if t.Status != "" && t.Status != "0" {
+		r.Exit = exitStatus(t.Status)
+	}
+	sv.intended = intended
+	out := s.event(now, sv, Trap, r)
+	sv.intended = ""
+	return out, nil
+}
+
+// exitStatus is the number that a failing status starts with, at least 1.
+func exitStatus(text string) int {
+	n := 0
+	if _, err := fmt.Sscanf(text, "%d", &n); err != nil || n == 0 {
+		return 1
+	}
+	return n
+}
+
+func (s *Set) watchesGroup(group string) bool {
+	for key := range s.services {
+		if key.Group == group {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Set) armTraps(now time.Time) {
+	for _, sv := range s.services {
+		if sv.TrapTimeout > 0 && sv.trapTimer.IsZero() {
+			sv.trapTimer = now.Add(sv.TrapTimeout)
+		}
+	}
+}
+
+// Tick lets time pass for traps: failures that are forgotten, senders that have
+// been silent for too long. Call it at [Set.NextTick] or later.
+func (s *Set) Tick(now time.Time) []Notice {
+	if s.stopped {
+		return nil
+	}
+	out := s.ForgetTraps(now)
+	for _, key := range s.order {
+		sv := s.services[key]
+		if sv.TrapTimeout > 0 && !sv.trapTimer.IsZero() && !now.Before(sv.trapTimer) && now.Sub(sv.lastTrap) > sv.TrapTimeout {
+			out = append(out, s.SilentTrap(now, key)...)
+		}
+	}
+	return out
+}
+
+// ForgetTraps puts watches whose trap has lasted for trapduration back to ok:
+// quietly, without an upalert, and with the counters as they are (mon).
+func (s *Set) ForgetTraps(now time.Time) []Notice {
+	var out []Notice
+	for _, key := range s.order {
+		sv := s.services[key]
+		if sv.trapExpires.IsZero() || now.Before(sv.trapExpires) {
+			continue
+		}
+		sv.trapExpires = time.Time{}
+		for _, sub := range sv.subjects {
+			sub.setStatus(OK, now)
+		}
+		sv.setStatus(OK, now)
+		out = append(out, sv.followAll(s, now)...)
+	}
+	return out
+}
+
+// SilentTrap is the failure of a watch whose traps have stopped coming.
+func (s *Set) SilentTrap(now time.Time, key Key) []Notice {
+	sv, ok := s.services[key]
+	if !ok {
+		return nil
+	}
+	sv.trapTimer = now.Add(sv.TrapTimeout)
+	return s.event(now, sv, TrapTimeout, Result{
+		Exit:   1,
+		Output: fmt.Sprintf("trap timeout\ntrap timeout after %ds at %s\n", int(sv.TrapTimeout.Seconds()), now.Format(time.ANSIC)),
+	})
+}
+
+// NextTick returns when Tick has something to do next; ok is false if never.
+func (s *Set) NextTick() (at time.Time, ok bool) {
+	for _, sv := range s.services {
+		for _, t := range []time.Time{sv.trapTimer, sv.trapExpires} {
+			if !t.IsZero() && (!ok || t.Before(at)) {
+				at, ok = t, true
+			}
+		}
+	}
+	return at, ok
+}

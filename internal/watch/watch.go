@@ -1,0 +1,240 @@
+// Package watch decides: it takes the results of monitors, traps and what
+// operators say, and answers with the alerts that are due and, for those that
+// are not, with the reason. It is pure: time is an argument, nothing is sent,
+// logged or waited for, and the same calls give the same answers.
+//
+// # A failure's way through the machine
+//
+// The order is mon's (mon(8) and its traces); a test that stops a failure also
+// keeps the counters of the later ones from moving. Only the count of
+// consecutive failures always moves.
+//
+//	result ─▶ counted ─▶ redistribute
+//	           │ 1 scheduler stopped       ─▶ dropped
+//	           │ 2 watch or service disabled ─▶ dropped
+//	           │ 3 dependency not good     ─▶ suppressed
+//	           │ 4 unack_summary           (a new summary ends an ack)
+//	           │ 5 acknowledged            ─▶ suppressed
+//	           ▼ then for each period by itself
+//	             6 outside the period      ─▶ skipped
+//	             7 alertexitrange          ─▶ skipped
+//	             8 numalerts               ─▶ suppressed
+//	             9 alertevery              ─▶ suppressed
+//	            10 alertafter              ─▶ suppressed
+//	            11 sent to all its alerts
+//
+// # Scope
+//
+// In [ScopeGroup], mon's way, the group fails as a whole. In [ScopeHost] each
+// host has all of the above to itself, after Fall failures in a row, and one
+// round's decisions go out as one [Notice] per action.
+//
+// # Compat
+//
+// Config.Compat keeps what a running mon site may rely on: a recovery outside
+// the period gets no upalert, alertevery compares the exact first line,
+// alertafter's window tumbles, host dependencies match substrings, alertdepend
+// needs depend beside it, and a disablealert is never sent. Without it:
+// recoveries always reach their upalert, alertevery compares the set of failed
+// hosts, the window slides, and host names match whole.
+//
+// Broken in both on purpose, since mon's manual promises it and mon's program
+// does not do it: upalertafter and dep_memory work.
+package watch
+
+import (
+	"slices"
+	"time"
+)
+
+// Options are the site-wide settings of the machine.
+type Options struct {
+	// RecursionLimit is the depth to which dependencies are followed (mon's
+	// dep_recur_limit); 0 means mon's 10.
+	RecursionLimit int
+	// Keep is the number of decisions remembered for each watch; 0 means 20.
+	Keep int
+}
+
+// A Set is all watches of a site. It is not safe for concurrent use.
+type Set struct {
+	options  Options
+	services map[Key]*service
+	order    []Key
+
+	stopped         bool
+	disabledWatches map[string]Mark
+	disabledHosts   map[string]Mark
+}
+
+// A Mark says who did something, when and why.
+type Mark struct {
+	At      time.Time
+	By, Why string
+}
+
+// A service is the state of one watch.
+type service struct {
+	Config
+	subjects []*subject
+
+	disabled *Mark
+	// depend is the last evaluated dependency: nil until there was one.
+	depend *bool
+
+	status, previousStatus Status
+	events                 int // completed results and traps
+	exit                   *int
+	summary                string
+	output                 string
+	lastFailed             time.Time // when it last ceased to fail, for dep_memory
+	unknownSince           time.Time
+	unknownReason          string
+
+	lastTrap    time.Time
+	trapTimer   time.Time // when the trap timeout is due; zero: not armed
+	trapExpires time.Time // when a trap's failure is forgotten; zero: never
+	intended    string
+
+	followers []follower
+	decisions []Decision
+}
+
+// A subject is what has counters: the whole group, or one host of it.
+type subject struct {
+	host string // empty for the group
+
+	status       Status
+	since        time.Time
+	consecutive  int // failures in a row
+	rising       int // successes in a row while failed
+	failures     int // since the start
+	alertsSent   int // since the start
+	firstFailure time.Time
+	lastFailure  time.Time
+	lastSuccess  time.Time
+	// failureOutput is the output of the last failing event, what alertevery
+	// compares with; empty after a success.
+	failureOutput string
+	reason        string
+	verdict       Verdict
+	ack           *Mark
+	periods       []periodState
+	// recent are the times of the last failures, for followers' thresholds and
+	// sliding windows; kept only as long as a window needs.
+	recent []time.Time
+	// bad are the hosts that the last failing result named, in ScopeGroup.
+	bad map[string]string
+}
+
+type periodState struct {
+	sent        int // rounds since the last success
+	lastAlert   time.Time
+	windowStart time.Time // mon's _1stfailtime
+	count       int       // mon's _failcount
+	// compUpSent is true after an upalert without a failure's alert before it.
+	compUpSent bool
+}
+
+// New returns the machine for these watches. A key must not occur twice.
+func New(configs []Config, options Options) *Set {
+	if options.RecursionLimit == 0 {
+		options.RecursionLimit = 10
+	}
+	if options.Keep == 0 {
+		options.Keep = 20
+	}
+	s := &Set{options: options, disabledWatches: map[string]Mark{}, disabledHosts: map[string]Mark{}}
+	s.install(configs, nil)
+	return s
+}
+
+func (s *Set) install(configs []Config, old map[Key]*service) {
+	s.services, s.order = make(map[Key]*service, len(configs)), nil
+	for _, c := range configs {
+		sv := newService(c)
+		if before, ok := old[c.Key]; ok {
+			sv.inherit(before)
+		}
+		s.services[c.Key] = sv
+		s.order = append(s.order, c.Key)
+	}
+}
+
+func newService(c Config) *service {
+	c.Fall, c.Rise = max(c.Fall, 1), max(c.Rise, 1)
+	sv := &service{Config: c, status: Untested, previousStatus: Untested}
+	if c.Scope == ScopeGroup {
+		sv.subjects = []*subject{newSubject("", len(c.Periods))}
+	} else {
+		for _, h := range c.Hosts {
+			sv.subjects = append(sv.subjects, newSubject(h, len(c.Periods)))
+		}
+	}
+	sv.followers = findFollowers(c)
+	return sv
+}
+
+func newSubject(host string, periods int) *subject {
+	return &subject{host: host, status: Untested, periods: make([]periodState, periods)}
+}
+
+// Keys lists the watches in the order of the configuration.
+func (s *Set) Keys() []Key { return slices.Clone(s.order) }
+
+// Start begins the watches' life: trap timers are armed and startup alerts go
+// out, once for each period that is in force.
+func (s *Set) Start(now time.Time) []Notice {
+	s.armTraps(now)
+	return s.StartupAlerts(now)
+}
+
+// StartupAlerts sends the startup alerts, at the start and, where the site wants
+// it, after a reset.
+func (s *Set) StartupAlerts(now time.Time) []Notice {
+	var out []Notice
+	for _, key := range s.order {
+		sv := s.services[key]
+		r := newRound(s, sv, now, Startup)
+		for _, sub := range sv.subjects {
+			r.judge(sub)
+		}
+		out = append(out, r.notices()...)
+	}
+	return out
+}
+
+// group returns the subject that speaks for the whole watch in ScopeGroup.
+func (sv *service) group() *subject { return sv.subjects[0] }
+
+func (sv *service) subject(host string) *subject {
+	for _, sub := range sv.subjects {
+		if sub.host == host {
+			return sub
+		}
+	}
+	return nil
+}
+
+// elapsed reports whether at least limit has passed since a time. From a second
+// upwards whole seconds count, as in mon: a run that comes a few milliseconds
+// early must not wait for the next one.
+func elapsed(now, since time.Time, limit time.Duration) bool {
+	if since.IsZero() {
+		return true
+	}
+	passed := now.Sub(since)
+	if limit >= time.Second {
+		passed = passed.Round(time.Second)
+	}
+	return passed >= limit
+}
+
+// longer is elapsed with a strict comparison.
+func longer(now, since time.Time, limit time.Duration) bool {
+	passed := now.Sub(since)
+	if limit >= time.Second {
+		passed = passed.Round(time.Second)
+	}
+	return passed > limit
+}
