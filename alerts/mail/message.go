@@ -1,0 +1,233 @@
+package mail
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/monitord/monitord/alerts"
+)
+
+// Bounds on what comes from monitors.
+const (
+	outputLimit  = 64 << 10 // bytes of a monitor's output in a mail
+	reasonLimit  = 300      // characters of a host's reason
+	summaryLimit = 300      // characters of a summary, description or the like
+	nameLimit    = 64       // characters of a host's name in the subject
+	namesLimit   = 3        // hosts named in the subject; of more, all but two are counted
+)
+
+// A message is what the templates see: the event, put in words. The fields and
+// methods are documented for users in the package comment.
+type message struct {
+	alerts.Event
+	// Hosts shadows the event's: without the disabled, texts made one line.
+	Hosts []alerts.Host
+	// Output shadows the event's, which a template would print as numbers.
+	Output   string
+	Director string
+}
+
+// newMessage copies what it changes: the event belongs to the engine.
+func newMessage(e alerts.Event, director string) message {
+	m := message{Event: e, Director: director, Output: capped(e.Output)}
+	m.Group, m.Service, m.Period = oneLine(e.Group), oneLine(e.Service), oneLine(e.Period)
+	for _, text := range []*string{&m.Description, &m.Summary, &m.Reason, &m.Ack, &m.TrapIntended} {
+		*text = clip(oneLine(*text), summaryLimit)
+	}
+	for _, h := range e.Hosts {
+		if h.Disabled {
+			continue
+		}
+		h.Name, h.Reason = oneLine(h.Name), clip(oneLine(h.Reason), reasonLimit)
+		m.Hosts = append(m.Hosts, h)
+	}
+	return m
+}
+
+func capped(output []byte) string {
+	left := len(output) - outputLimit
+	if left <= 0 {
+		return strings.TrimRight(plain(string(output)), "\n")
+	}
+	return fmt.Sprintf("%s\n… %d more bytes left out", plain(string(output[:outputLimit])), left)
+}
+
+// State returns the event in a word or two.
+func (m message) State() string {
+	if m.Kind == alerts.Test {
+		if m.Testing == alerts.Test {
+			return "TEST"
+		}
+		return "TEST " + stateOf(m.Testing)
+	}
+	return stateOf(m.Kind)
+}
+
+func stateOf(k alerts.Kind) string {
+	switch k {
+	case alerts.Failure:
+		return "DOWN"
+	case alerts.Up:
+		return "UP"
+	case alerts.Startup:
+		return "STARTED"
+	case alerts.Ack:
+		return "ACK"
+	case alerts.Disable:
+		return "DISABLED"
+	case alerts.Trap:
+		return "TRAP"
+	case alerts.TrapTimeout:
+		return "NO TRAP"
+	case alerts.Test:
+		return "TEST"
+	case alerts.State:
+		return "STATE"
+	}
+	return strings.ToUpper(k.String())
+}
+
+// recovering reports whether the event says that hosts are up.
+func (m message) recovering() bool {
+	kind := m.Kind
+	if kind == alerts.Test {
+		kind = m.Testing
+	}
+	return kind == alerts.Up || kind == alerts.Startup
+}
+
+// Who names the hosts that the event is about, so that it fits a subject, and
+// puts them in proportion to the group. Where no host is named it is the summary.
+func (m message) Who() string {
+	concerned := m.Concerned()
+	if len(concerned) == 0 {
+		return clip(m.Summary, nameLimit)
+	}
+	if len(concerned) <= namesLimit {
+		text := shortNames(concerned)
+		if tally := m.tally(); tally != "" {
+			text += " (" + tally + ")"
+		}
+		return text
+	}
+	state, n := "down", len(m.in(alerts.HostDown))
+	if m.recovering() {
+		state, n = "up", len(m.in(alerts.HostUp))
+	}
+	return fmt.Sprintf("%d of %d %s: %s, … and %d more",
+		n, len(m.Hosts), state, shortNames(concerned[:namesLimit-1]), len(concerned)-namesLimit+1)
+}
+
+// tally says how the group is, next to the names of the hosts concerned; "" if
+// that would add nothing.
+func (m message) tally() string {
+	all, up, down := len(m.Hosts), len(m.in(alerts.HostUp)), len(m.in(alerts.HostDown))
+	switch {
+	case all == 1:
+		return ""
+	case m.recovering() && up == all:
+		return fmt.Sprintf("all %d up", all)
+	case m.recovering() && down > 0:
+		return fmt.Sprintf("%d of %d still down", down, all)
+	case m.recovering():
+		return fmt.Sprintf("%d of %d up", up, all)
+	case down == 0:
+		return ""
+	case down == len(m.Concerned()):
+		return fmt.Sprintf("%d of %d", down, all)
+	}
+	return fmt.Sprintf("%d of %d down", down, all)
+}
+
+func shortNames(hosts []alerts.Host) string {
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = clip(h.Name, nameLimit)
+	}
+	return strings.Join(names, ", ")
+}
+
+// Concerned lists the hosts that the event is about.
+func (m message) Concerned() []alerts.Host {
+	return m.filter(func(h alerts.Host) bool { return h.Concerned })
+}
+
+func (m message) in(state alerts.HostState) []alerts.Host {
+	return m.filter(func(h alerts.Host) bool { return h.State == state })
+}
+
+// OthersDown lists the hosts that are down and that the event is not about.
+func (m message) OthersDown() []alerts.Host { return m.others(alerts.HostDown) }
+
+// OthersUnknown is OthersDown for those of which nothing is known.
+func (m message) OthersUnknown() []alerts.Host { return m.others(alerts.HostUnknown) }
+
+// OthersUp is OthersDown for those that are up.
+func (m message) OthersUp() []alerts.Host { return m.others(alerts.HostUp) }
+
+func (m message) others(state alerts.HostState) []alerts.Host {
+	return m.filter(func(h alerts.Host) bool { return h.State == state && !h.Concerned })
+}
+
+func (m message) filter(keep func(alerts.Host) bool) []alerts.Host {
+	var kept []alerts.Host
+	for _, h := range m.Hosts {
+		if keep(h) {
+			kept = append(kept, h)
+		}
+	}
+	return kept
+}
+
+// Names joins the names of hosts.
+func (m message) Names(hosts []alerts.Host) string {
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = h.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// Line describes a host: "web1 down since 03:12:04 (5m): no answer".
+func (m message) Line(h alerts.Host) string {
+	text := h.Name + " " + h.State.String()
+	if !h.Since.IsZero() {
+		text += " since " + m.Clock(h.Since)
+		if lasted := m.Time.Sub(h.Since); lasted > 0 && !m.Time.IsZero() {
+			text += " (" + spell(lasted) + ")"
+		}
+	}
+	if h.Reason != "" && h.State != alerts.HostUp {
+		text += ": " + h.Reason
+	}
+	return text
+}
+
+// Clock returns a time in the event's zone, without the date on the event's day.
+func (m message) Clock(t time.Time) string {
+	t = t.In(m.Time.Location())
+	if t.Format(time.DateOnly) == m.Time.Format(time.DateOnly) {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format("Mon 2 Jan 2006 15:04:05")
+}
+
+// When returns the event's own time in full, "" if it has none.
+func (m message) When() string {
+	if m.Time.IsZero() {
+		return ""
+	}
+	return m.Time.Format("Mon 2 Jan 2006 15:04:05 MST")
+}
+
+// Lasted returns how long the outage has lasted, "" without one.
+func (m message) Lasted() string {
+	if m.FirstFailure.IsZero() || m.Time.Before(m.FirstFailure) {
+		return ""
+	}
+	return spell(m.Time.Sub(m.FirstFailure))
+}
+
+// Recovering reports whether the event says that hosts came up.
+func (m message) Recovering() bool { return m.recovering() }
