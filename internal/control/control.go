@@ -1,0 +1,188 @@
+// Package control is how the command line talks to a running daemon: a few JSON
+// calls over a unix socket that only its owner may open.
+//
+//	GET  /status      what the daemon knows
+//	POST /reload      read the configuration again, all or nothing
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// ErrInUse says that another daemon answers on the socket.
+var ErrInUse = errors.New("another daemon answers on this socket")
+
+// ErrNotRunning says that no daemon answers on the socket.
+var ErrNotRunning = errors.New("no daemon answers on this socket")
+
+// shutdownGrace is how long calls in progress may take when the server ends.
+const shutdownGrace = 2 * time.Second
+
+// Handlers are what the server answers with.
+type Handlers struct {
+	// Status returns something that JSON can write.
+	Status func() any
+	// Reload returns when the new configuration is in force, or why it is not.
+	Reload func(ctx context.Context) error
+}
+
+// Listen opens the socket, mode 600. One that a dead daemon left behind is
+// replaced; one that answers is [ErrInUse]. Missing folders are made.
+func Listen(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	dialer := net.Dialer{Timeout: time.Second}
+	switch c, err := dialer.DialContext(ctx, "unix", path); {
+	case err == nil:
+		_ = c.Close() // it has told what we wanted to know
+		return nil, fmt.Errorf("control socket %s: %w", path, ErrInUse)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		if err := removeSocket(path); err != nil {
+			return nil, err
+		}
+	case errors.Is(err, fs.ErrNotExist):
+	default:
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// removeSocket removes a dead socket, and nothing that is not one.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if info.Mode()&fs.ModeSocket == 0 {
+		return fmt.Errorf("control socket %s: there is something else at this path; remove it or set \"socket\" to another", path)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("control socket of a dead daemon: %w", err)
+	}
+	return nil
+}
+
+// Serve answers calls until ctx is done, and returns when the last has ended. It
+// closes the listener, which removes the socket.
+func Serve(ctx context.Context, l net.Listener, h Handlers) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, h.Status()) })
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		if err := h.Reload(r.Context()); err != nil {
+			reply(w, http.StatusUnprocessableEntity, problem{err.Error()})
+			return
+		}
+		reply(w, http.StatusOK, struct{}{})
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		if server.Shutdown(end) != nil {
+			_ = server.Close() // Serve returns either way
+		}
+	})
+	err := server.Serve(l)
+	if !stop() {
+		<-stopped
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("control socket: %w", err)
+}
+
+type problem struct {
+	Error string `json:"error"`
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		status, text = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be written as JSON"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // who has gone does not miss it
+}
+
+// A Client talks to the daemon on one socket.
+type Client struct{ socket string }
+
+// NewClient returns a client for a socket; it connects at each call.
+func NewClient(socket string) *Client { return &Client{socket} }
+
+// Status fills into, a pointer, with the daemon's status.
+func (c *Client) Status(ctx context.Context, into any) error {
+	return c.call(ctx, http.MethodGet, "/status", into)
+}
+
+// Reload makes the daemon read its configuration again.
+func (c *Client) Reload(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/reload", nil)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, into any) error {
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", c.socket)
+		},
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://monitord"+path, nil)
+	if err != nil {
+		return fmt.Errorf("ask the daemon: %w", err)
+	}
+	answer, err := (&http.Client{Transport: transport}).Do(r)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%s: %w", c.socket, ErrNotRunning)
+	case err != nil:
+		return fmt.Errorf("ask the daemon on %s: %w", c.socket, err)
+	}
+	defer answer.Body.Close()
+	return read(answer, into)
+}
+
+func read(answer *http.Response, into any) error {
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		var p problem
+		if json.Unmarshal(text, &p) != nil || p.Error == "" {
+			p.Error = string(bytes.TrimSpace(text))
+		}
+		return errors.New(p.Error)
+	}
+	if into == nil {
+		return nil
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return nil
+}
