@@ -198,3 +198,24 @@ func (sv *service) remember(keep int, d Decision) {
 		sv.decisions = append(sv.decisions[:0], sv.decisions[extra:]...)
 	}
 }
+
+// A Change is a turn that people want to find in the log. Host is empty for the
+// watch as a whole; To is Unknown while runs tell nothing, and From when they do
+// again.
+type Change struct {
+	Key
+	Host     string
+	From, To Status
+	Reason   string
+}
+
+// TakeChanges returns what changed in a watch since the last call.
+func (s *Set) TakeChanges(key Key) []Change {
+	sv, ok := s.services[key]
+	if !ok {
+		return nil
+	}
+	out := sv.changes
+	sv.changes = nil
+	return out
+}

@@ -71,6 +71,7 @@ func (s *Set) CouldNotTest(now time.Time, key Key, reason string) []Notice {
 	}
 	if sv.unknownSince.IsZero() {
 		sv.unknownSince = now
+		sv.changes = append(sv.changes, Change{Key: key, From: sv.status, To: Unknown, Reason: reason})
 	}
 	sv.unknownReason = reason
 	for _, sub := range sv.subjects {
@@ -83,6 +84,9 @@ func (s *Set) CouldNotTest(now time.Time, key Key, reason string) []Notice {
 // event is what a monitor's result, a trap and a trap timeout have in common.
 // kind is the kind of notice that a failure gives.
 func (s *Set) event(now time.Time, sv *service, kind Kind, r Result) []Notice {
+	if !sv.unknownSince.IsZero() {
+		sv.changes = append(sv.changes, Change{Key: sv.Key, From: Unknown, To: sv.status})
+	}
 	sv.unknownSince, sv.unknownReason = time.Time{}, ""
 	exit := r.Exit
 	sv.exit = &exit
@@ -109,14 +113,14 @@ func (s *Set) groupEvent(now time.Time, sv *service, kind Kind, r Result) []Noti
 			summary = "(NO SUMMARY)"
 		}
 		sv.summary = summary
-		sub.countFailure(now, summary, sv.windowSize())
+		sv.countFailure(sub, now, summary)
 		sv.setStatus(Failed, now)
 		out := s.alertFailure(now, sv, kind, summary, r, []*subject{sub})
 		sub.failureOutput = r.Output
 		return out
 	}
 	before := sub.status
-	sub.setStatus(OK, now)
+	sv.turn(sub, OK, now)
 	sv.setStatus(OK, now)
 	out := s.alertRecovery(now, sv, before == Failed, []*subject{sub})
 	sub.clear(sv, now)
@@ -153,15 +157,15 @@ func (s *Set) hostEvent(now time.Time, sv *service, kind Kind, r Result) []Notic
 		sub.verdict = v.Verdict
 		switch v.Verdict {
 		case Bad:
-			sub.countFailure(now, v.Reason, sv.windowSize())
+			sv.countFailure(sub, now, v.Reason)
 			if sub.consecutive >= sv.Fall || sub.status == Failed {
-				sub.setStatus(Failed, now)
+				sv.turn(sub, Failed, now)
 				failed = append(failed, sub)
 			} else {
 				sv.remember(s.options.Keep, Decision{At: now, Kind: kind, Code: BelowFall, Hosts: []string{v.Host}, Reason: fmt.Sprintf("failure %d of fall %d: %s", sub.consecutive, sv.Fall, v.Reason)})
 			}
 		case Good:
-			switch sub.success(now, sv.Rise) {
+			switch sv.success(sub, now) {
 			case nowUp:
 				recovered, settled = append(recovered, sub), append(settled, sub)
 			case stillUp:
@@ -239,27 +243,29 @@ func (sv *service) windowSize() int {
 	return n
 }
 
-func (sub *subject) setStatus(status Status, now time.Time) {
-	if sub.status != status {
-		sub.since = now
+// turn gives a subject a status, and notes the change for who keeps the log.
+func (sv *service) turn(sub *subject, status Status, now time.Time) {
+	if sub.status == status {
+		return
 	}
-	sub.status = status
+	sv.changes = append(sv.changes, Change{Key: sv.Key, Host: sub.host, From: sub.status, To: status, Reason: sub.reason})
+	sub.status, sub.since = status, now
 }
 
-func (sub *subject) countFailure(now time.Time, reason string, window int) {
+func (sv *service) countFailure(sub *subject, now time.Time, reason string) {
 	sub.failures++
 	sub.consecutive++
 	sub.rising = 0
 	sub.lastFailure = now
 	sub.reason = reason
-	if sub.consecutive == 1 && sub.host != "" || sub.host == "" && sub.status != Failed {
+	if sub.host == "" && sub.status != Failed || sub.host != "" && sub.consecutive == 1 {
 		sub.firstFailure = now
 	}
-	if sub.host == "" {
-		sub.setStatus(Failed, now)
+	if sub.host == "" { // fall is for hosts
+		sv.turn(sub, Failed, now)
 	}
 	sub.recent = append(sub.recent, now)
-	if extra := len(sub.recent) - window; extra > 0 {
+	if extra := len(sub.recent) - sv.windowSize(); extra > 0 {
 		sub.recent = slices.Delete(sub.recent, 0, extra)
 	}
 }
@@ -274,15 +280,15 @@ const (
 
 // success counts one success of a host. A host that is not failed needs one
 // only: rise is for coming back.
-func (sub *subject) success(now time.Time, rise int) progress {
+func (sv *service) success(sub *subject, now time.Time) progress {
 	if sub.status != Failed {
-		sub.setStatus(OK, now)
+		sv.turn(sub, OK, now)
 		return stillUp
 	}
-	if sub.rising++; sub.rising < rise {
+	if sub.rising++; sub.rising < sv.Rise {
 		return rising
 	}
-	sub.setStatus(OK, now)
+	sv.turn(sub, OK, now)
 	return nowUp
 }
 

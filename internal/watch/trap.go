@@ -97,7 +97,7 @@ func (s *Set) ForgetTraps(now time.Time) []Notice {
 		}
 		sv.trapExpires = time.Time{}
 		for _, sub := range sv.subjects {
-			sub.setStatus(OK, now)
+			sv.turn(sub, OK, now)
 		}
 		sv.setStatus(OK, now)
 		out = append(out, sv.followAll(s, now)...)

@@ -98,6 +98,7 @@ type service struct {
 
 	followers []follower
 	decisions []Decision
+	changes   []Change
 }
 
 // A subject is what has counters: the whole group, or one host of it.
