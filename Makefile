@@ -1,0 +1,29 @@
+# monitord: two commands do everything, "make demo" and "make test".
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/monitord/monitord/internal/cli.Version=$(VERSION)
+LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: build demo test check bench fuzz clean
+
+build: ## one static binary: bin/monitord
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/monitord ./cmd/monitord
+
+demo: build ## a server dies, leaves the pool, people are told, it comes back (STAY=1 keeps it running)
+	go run ./contrib/demo -monitord bin/monitord -config etc/demo.toml
+
+test: build ## every layer of tests, a line for each
+	@sh .ci/layers
+
+check: ## vet, format and lint
+	go vet ./...
+	go run $(LINT) run
+
+bench: ## figures, as ratios against a peer in the same run
+	go test -run '^$$' -bench . -benchtime 2s ./...
+
+fuzz: ## every fuzz target for FUZZTIME (default 10s)
+	@sh .ci/fuzz $(or $(FUZZTIME),10s)
+
+clean:
+	rm -rf bin .cache

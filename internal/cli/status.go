@@ -1,0 +1,250 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/monitord/monitord/internal/control"
+	"github.com/monitord/monitord/internal/daemon"
+	"github.com/monitord/monitord/internal/engine"
+	"github.com/monitord/monitord/internal/lvs"
+)
+
+// DefaultSocket is the control socket where the configuration names no other.
+const DefaultSocket = "/run/monitord/monitord.sock"
+
+// callTimeout bounds one question to the daemon.
+const callTimeout = 10 * time.Second
+
+func socketFlag(c *cobra.Command) *string {
+	return c.Flags().StringP("socket", "s", DefaultSocket, "control socket of the daemon, the key \"socket\" of its configuration")
+}
+
+func newStatus() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status [GROUP:SERVICE]",
+		Short: "Show what the running daemon knows",
+		Long: `Show each watch with the state of its hosts, and each virtual service with who is
+in its pool and why. With GROUP:SERVICE, show that watch with its last decisions:
+which alerts went out, which did not, and the reason for either.`,
+		Example: "  monitord status\n  monitord status web:http\n  monitord status --json | jq .virtual_services",
+		Args:    cobra.MaximumNArgs(1),
+	}
+	socket := socketFlag(c)
+	asJSON := c.Flags().Bool("json", false, "print everything as JSON")
+	follow := c.Flags().Bool("watch", false, "show it again each second, until interrupted")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		show := func() error { return showStatus(c.Context(), c.OutOrStdout(), *socket, args, *asJSON) }
+		if !*follow {
+			return show()
+		}
+		return repeat(c.Context(), c.OutOrStdout(), *asJSON, show)
+	}
+	return c
+}
+
+// repeat shows the status each second; people get it in the same place.
+func repeat(ctx context.Context, out io.Writer, asJSON bool, show func() error) error {
+	for {
+		if !asJSON {
+			fmt.Fprint(out, "\x1b[H\x1b[2J") // cursor home, clear (ECMA-48)
+		}
+		if err := show(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func showStatus(ctx context.Context, out io.Writer, socket string, args []string, asJSON bool) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	client := control.NewClient(socket)
+	if asJSON {
+		var raw json.RawMessage
+		if err := client.Status(ctx, &raw); err != nil {
+			return err
+		}
+		var text bytes.Buffer
+		if err := json.Indent(&text, raw, "", "  "); err != nil {
+			return fmt.Errorf("read the daemon's answer: %w", err)
+		}
+		_, err := fmt.Fprintln(out, text.String())
+		return err
+	}
+	var s daemon.Status
+	if err := client.Status(ctx, &s); err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		return printWatch(out, s.Engine.Watches, args[0])
+	}
+	printWatches(out, s)
+	printVirtuals(out, s.Virtuals)
+	return nil
+}
+
+func printWatches(out io.Writer, s daemon.Status) {
+	fmt.Fprintf(out, "monitord %s, running for %s, %s\n\n", s.Version, ago(&s.Started), s.ConfigFile)
+	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(table, "WATCH\tSTATE\tSINCE\tHOSTS\tDETAIL")
+	for i := range s.Engine.Watches {
+		w := &s.Engine.Watches[i]
+		fmt.Fprintf(table, "%s:%s\t%s\t%s\t%s\t%s\n", w.Group, w.Service, state(w), ago(w.Since), hostCount(w), detail(w))
+	}
+	_ = table.Flush() // a terminal that is gone needs no table
+}
+
+func state(w *engine.WatchStatus) string {
+	text := strings.ToUpper(w.State)
+	if w.State == "ok" || w.State == "untested" {
+		text = w.State
+	}
+	switch {
+	case w.Disabled:
+		return text + " (disabled)"
+	case w.Acked != "":
+		return text + " (acked)"
+	}
+	return text
+}
+
+func hostCount(w *engine.WatchStatus) string {
+	up := 0
+	for _, h := range w.Hosts {
+		if h.State == "up" {
+			up++
+		}
+	}
+	return fmt.Sprintf("%d/%d up", up, len(w.Hosts))
+}
+
+// detail is who is down and why, or why nothing is known.
+func detail(w *engine.WatchStatus) string {
+	if w.Unknown != "" {
+		return firstLine(w.Unknown)
+	}
+	var down []string
+	for _, h := range w.Hosts {
+		if h.State == "down" {
+			down = append(down, fmt.Sprintf("%s (%s)", h.Name, h.Reason))
+		}
+	}
+	const most = 3
+	if len(down) > most {
+		down = append(down[:most], fmt.Sprintf("and %d more", len(down)-most))
+	}
+	return strings.Join(down, ", ")
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func printVirtuals(out io.Writer, virtuals []lvs.VirtualStatus) {
+	for _, v := range virtuals {
+		fmt.Fprintf(out, "\n%s  %s %s  %s  %d of %d up\n", v.Name, v.Protocol, v.Address, v.Scheduler, v.Up, len(v.Servers))
+		table := tabwriter.NewWriter(out, 2, 8, 2, ' ', 0)
+		fmt.Fprintln(table, "  SERVER\tWEIGHT\tPOOL\tSINCE\tACTIVE\tTOTAL\tWHY")
+		for _, r := range v.Servers {
+			in := "out"
+			if r.In {
+				in = "in"
+			}
+			fmt.Fprintf(table, "  %s\t%d\t%s\t%s\t%d\t%d\t%s\n", r.Target, r.Weight, in, ago(&r.Since), r.Active, r.Total, r.Reason)
+		}
+		_ = table.Flush()
+	}
+}
+
+func printWatch(out io.Writer, all []engine.WatchStatus, name string) error {
+	for i := range all {
+		w := &all[i]
+		if w.Group+":"+w.Service != name {
+			continue
+		}
+		fmt.Fprintf(out, "%s  %s  %s\n", name, state(w), w.Description)
+		if w.Unknown != "" {
+			fmt.Fprintf(out, "could not test: %s\n", w.Unknown)
+		}
+		fmt.Fprintf(out, "monitor %s, %d results, %d failures in a row, last success %s ago\n\n", w.Monitor, w.Runs, w.Failures, ago(w.LastGood))
+		table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+		fmt.Fprintln(table, "HOST\tSTATE\tSINCE\tREASON")
+		for _, h := range w.Hosts {
+			text := h.State
+			if h.Disabled {
+				text += " (disabled)"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", h.Name, text, ago(h.Since), h.Reason)
+		}
+		_ = table.Flush()
+		fmt.Fprintln(out, "\nlast decisions:")
+		for _, d := range w.Decisions {
+			fmt.Fprintf(out, "  %s  %s\n", d.At.Format("15:04:05.000"), decision(d))
+		}
+		for _, d := range w.Deliveries {
+			if d.Error != "" {
+				fmt.Fprintf(out, "  %s  not delivered: %s: %s\n", d.At.Format("15:04:05.000"), d.Action, d.Error)
+			}
+		}
+		return nil
+	}
+	names := make([]string, len(all))
+	for i := range all {
+		names[i] = all[i].Group + ":" + all[i].Service
+	}
+	return fmt.Errorf("no watch %q; there are %s", name, strings.Join(names, ", "))
+}
+
+func decision(d engine.DecisionStatus) string {
+	text := d.Kind + " not sent (" + d.Code + ")"
+	if len(d.Sent) > 0 {
+		text = d.Kind + " sent to " + strings.Join(d.Sent, ", ")
+	}
+	if len(d.Hosts) > 0 {
+		text += " for " + strings.Join(d.Hosts, " ")
+	}
+	return text + ": " + d.Reason
+}
+
+// ago is how long ago something was, to the second.
+func ago(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return "-"
+	}
+	return time.Since(*t).Truncate(time.Second).String()
+}
+
+func newReload() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "reload",
+		Short: "Make the running daemon read its configuration again",
+		Long: `Make the running daemon read its configuration again, all or nothing, and say what
+is wrong with it if it stays with the old one. SIGHUP does the same, silently.`,
+		Args: cobra.NoArgs,
+	}
+	socket := socketFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
+		defer cancel()
+		if err := control.NewClient(*socket).Reload(ctx); err != nil {
+			return fmt.Errorf("not reloaded, the old configuration stays in force:\n%w", err)
+		}
+		_, err := fmt.Fprintln(c.OutOrStdout(), "reloaded")
+		return err
+	}
+	return c
+}

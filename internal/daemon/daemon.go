@@ -1,0 +1,209 @@
+// Package daemon puts the parts together: the configuration, the pool and what
+// forwards its connections, the engine and the control socket; and takes them
+// apart again in the reverse order, in bounded time.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/control"
+	"github.com/monitord/monitord/internal/engine"
+	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/lvs/record"
+	"github.com/monitord/monitord/internal/lvs/relay"
+)
+
+// grace is how long alerts that are being sent may go on when the daemon ends.
+const grace = 10 * time.Second
+
+// Options are what the command line decides.
+type Options struct {
+	// ConfigFile is read at the start and at each reload.
+	ConfigFile string
+	// Log gets everything that is worth knowing.
+	Log *logrus.Logger
+	// Hangup makes the daemon reload, as SIGHUP does. What comes during the start
+	// is served after it.
+	Hangup <-chan os.Signal
+	// Started is called when all is running; nil is nobody.
+	Started func()
+	// ConfigureLog is called with each configuration that comes into force.
+	ConfigureLog func(config.Log)
+	// Version is shown in the status.
+	Version string
+}
+
+// Run runs a daemon until ctx is done. An error means that it could not start.
+func Run(ctx context.Context, o Options) error {
+	d, err := assemble(ctx, o)
+	if err != nil {
+		return err
+	}
+	return d.run(ctx)
+}
+
+// A daemon is the running parts.
+type daemon struct {
+	Options
+	started  time.Time
+	pool     *lvs.Pool
+	engine   *engine.Engine
+	listener net.Listener
+
+	mu   sync.Mutex // one reload at a time; protects site
+	site *config.Site
+}
+
+// assemble builds everything and starts nothing but listeners.
+func assemble(ctx context.Context, o Options) (*daemon, error) {
+	site, err := load(o.ConfigFile, nil)
+	if err != nil {
+		return nil, err
+	}
+	o.ConfigureLog(site.Log)
+	warn(o.Log, site)
+	listener, err := control.Listen(ctx, site.Socket)
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{Options: o, started: time.Now(), listener: listener, site: site}
+	d.pool = lvs.NewPool(lvs.PoolConfig{Backend: backend(site, o.Log)})
+	// The first load validated against the file alone; this one is bound to the
+	// pool that now exists.
+	if d.site, err = load(o.ConfigFile, d.pool); err != nil {
+		return nil, errors.Join(err, listener.Close(), d.pool.Close())
+	}
+	d.engine = engine.New(d.site, o.Log)
+	return d, nil
+}
+
+func load(file string, pool *lvs.Pool) (*config.Site, error) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("find out the name of this machine: %w", err)
+	}
+	host := config.Host{Hostname: hostname, Env: os.LookupEnv}
+	if pool != nil {
+		host.Pool = pool
+	}
+	return config.Load(file, host)
+}
+
+func warn(log logrus.FieldLogger, site *config.Site) {
+	for _, w := range site.Warnings {
+		log.Warn(w.String())
+	}
+}
+
+func backend(site *config.Site, log logrus.FieldLogger) lvs.Backend {
+	if site.LVS.Backend == lvs.BackendRecord {
+		return record.New(func(change string) { log.WithField("ipvsadm", change).Info("the table would change") })
+	}
+	return relay.New(func(err error) { log.WithError(err).Warn("relay") })
+}
+
+func (d *daemon) run(ctx context.Context) error {
+	// A virtual service that cannot be had (its port is taken) must not cost the
+	// others: it is said, and tried again with every change.
+	if err := d.pool.Reconfigure(ctx, d.site.Virtuals, followers(d.site)); err != nil {
+		d.Log.WithError(err).Error("some virtual services cannot be served")
+	}
+	var parts sync.WaitGroup
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	parts.Go(func() {
+		err := control.Serve(serving, d.listener, control.Handlers{Status: func() any { return d.status(serving) }, Reload: d.reload})
+		if err != nil {
+			d.Log.WithError(err).Error("the control socket is gone")
+		}
+	})
+	parts.Go(func() { d.hangups(serving) })
+	d.Log.WithFields(logrus.Fields{"watches": len(d.site.Watches), "virtual_services": len(d.site.Virtuals), "version": d.Version}).Info("started")
+	if d.Started != nil {
+		d.Started()
+	}
+	err := d.engine.Run(ctx, grace)
+	stopServing()
+	parts.Wait()
+	err = errors.Join(err, d.pool.Close())
+	d.Log.Info("ended")
+	return err
+}
+
+// hangups serves reload requests one after the other.
+func (d *daemon) hangups(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.Hangup:
+			if err := d.reload(ctx); err != nil {
+				d.Log.WithError(err).Error("the configuration was not reloaded; the old one stays in force")
+			}
+		}
+	}
+}
+
+// reload reads the configuration and takes it over whole, or not at all.
+func (d *daemon) reload(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	site, err := load(d.ConfigFile, d.pool)
+	if err != nil {
+		return err
+	}
+	if site.Socket != d.site.Socket || site.LVS != d.site.LVS {
+		return errors.New("a new \"socket\" or [lvs] backend needs a restart; nothing was changed")
+	}
+	warn(d.Log, site)
+	d.ConfigureLog(site.Log)
+	if err := d.pool.Reconfigure(ctx, site.Virtuals, followers(site)); err != nil {
+		d.Log.WithError(err).Error("some virtual services cannot be served")
+	}
+	d.site = site
+	return d.engine.Reload(ctx, site)
+}
+
+// followers lists the watches that report on each virtual service.
+func followers(site *config.Site) map[string][]string {
+	out := map[string][]string{}
+	for i := range site.Watches {
+		w := &site.Watches[i]
+		for _, a := range w.Actions {
+			if f, ok := a.(interface{ Virtual() string }); ok {
+				out[f.Virtual()] = append(out[f.Virtual()], w.Key.String())
+			}
+		}
+	}
+	return out
+}
+
+// Status is what "monitord status" shows.
+type Status struct {
+	Version    string              `json:"version"`
+	PID        int                 `json:"pid"`
+	Started    time.Time           `json:"started"`
+	ConfigFile string              `json:"config_file"`
+	Engine     engine.Status       `json:"engine"`
+	Virtuals   []lvs.VirtualStatus `json:"virtual_services"`
+	// PoolError is why counters of the virtual services are missing.
+	PoolError string `json:"pool_error,omitempty"`
+}
+
+func (d *daemon) status(ctx context.Context) Status {
+	s := Status{Version: d.Version, PID: os.Getpid(), Started: d.started, ConfigFile: d.ConfigFile, Engine: d.engine.Status()}
+	var err error
+	if s.Virtuals, err = d.pool.Snapshot(ctx); err != nil {
+		s.PoolError = err.Error()
+	}
+	return s
+}

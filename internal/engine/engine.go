@@ -1,0 +1,408 @@
+// Package engine brings a site to life: the scheduler's turns become checks,
+// their results go through the watch machine, and what that decides goes to the
+// alerts.
+//
+//	schedule ─▶ check (plugin) ─▶ watch.Set ─▶ outbox ─▶ alert (plugin)
+//	                 traps, operators ─┘
+//
+// The engine owns the watch machine: every call into it holds one mutex, and
+// nothing that can wait is called under that. Plugins are kept apart from each
+// other: one that panics, hangs or cannot do its work costs its own watch its
+// verdict, nothing else.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/period"
+	"github.com/monitord/monitord/internal/schedule"
+	"github.com/monitord/monitord/internal/watch"
+	"github.com/monitord/monitord/monitors"
+)
+
+// An Engine runs a site's watches. Its methods may be called from any goroutine.
+type Engine struct {
+	log       logrus.FieldLogger
+	scheduler *schedule.Scheduler
+	outbox    *outbox
+	started   time.Time
+	tick      chan struct{} // pokes the trap clock
+
+	mu         sync.Mutex // protects what follows
+	set        *watch.Set
+	watches    map[watch.Key]*config.Watch
+	actions    map[string]alerts.Alert
+	deliveries map[watch.Key]map[string]Delivery
+	site       *config.Site
+}
+
+// A Delivery is the last attempt of one action of a watch.
+type Delivery struct {
+	Action string
+	At     time.Time
+	Took   time.Duration
+	Error  string // empty if it was delivered
+}
+
+// New returns an engine for a site. Run makes it work.
+func New(site *config.Site, log logrus.FieldLogger) *Engine {
+	e := &Engine{
+		log: log, started: time.Now(), tick: make(chan struct{}, 1),
+		deliveries: map[watch.Key]map[string]Delivery{},
+	}
+	e.scheduler = schedule.New(schedule.Config{Panicked: e.panicked})
+	e.adopt(site)
+	e.set = watch.New(machines(site), options(site))
+	return e
+}
+
+func machines(site *config.Site) []watch.Config {
+	out := make([]watch.Config, len(site.Watches))
+	for i := range site.Watches {
+		out[i] = site.Watches[i].Config
+	}
+	return out
+}
+
+func options(site *config.Site) watch.Options {
+	return watch.Options{RecursionLimit: site.DepRecurLimit, Keep: site.HistLength}
+}
+
+// adopt takes over a site's plugins.
+func (e *Engine) adopt(site *config.Site) {
+	e.site = site
+	e.watches, e.actions = map[watch.Key]*config.Watch{}, map[string]alerts.Alert{}
+	for i := range site.Watches {
+		w := &site.Watches[i]
+		e.watches[w.Key] = w
+		for id, a := range w.Actions {
+			e.actions[id] = a
+		}
+	}
+}
+
+// Run works until ctx is done, and returns when every check has ended and every
+// alert that was being sent is sent or given up; grace bounds the latter.
+func (e *Engine) Run(ctx context.Context, grace time.Duration) error {
+	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSending()
+	e.mu.Lock()
+	e.outbox = newOutbox(sending, e.delivered)
+	e.dispatch(e.set.Start(time.Now()))
+	site := e.site
+	e.mu.Unlock()
+	if err := e.scheduler.Replace(ctx, e.plan(site)); err != nil {
+		return fmt.Errorf("schedule the watches: %w", err)
+	}
+	var trapClock sync.WaitGroup
+	trapClock.Go(func() { e.runTrapClock(ctx) })
+	e.scheduler.Run(ctx)
+	trapClock.Wait()
+	stop := time.AfterFunc(grace, stopSending)
+	defer stop.Stop()
+	e.outbox.close()
+	return nil
+}
+
+// plan turns watches into jobs.
+func (e *Engine) plan(site *config.Site) schedule.Plan {
+	p := schedule.Plan{MaxProcs: site.MaxProcs, MaxChecks: site.MaxChecks, RandStart: site.RandStart, ExcludePeriod: excluded(site.ExcludePeriod)}
+	for i := range site.Watches {
+		w := &site.Watches[i]
+		if w.Interval == 0 && w.Cron == nil {
+			continue
+		}
+		j := schedule.Job{
+			Key: w.Key.String(), Interval: w.Interval, Cron: w.Cron, RandSkew: w.RandSkew, Process: w.IsProgram, Deadline: w.Timeout,
+			ExcludePeriod: excluded(w.ExcludePeriod),
+			Run:           func(ctx context.Context) { e.check(ctx, w) },
+		}
+		if w.Depend.Waits() {
+			j.Ready = func(now time.Time) bool { return e.ready(now, w.Key) }
+		}
+		p.Jobs = append(p.Jobs, j)
+	}
+	return p
+}
+
+// excluded is nil for a period that was not given, which is never.
+func excluded(p period.Period) func(time.Time) bool {
+	if p.String() == "" {
+		return nil
+	}
+	return p.Contains
+}
+
+func (e *Engine) ready(now time.Time, key watch.Key) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, _, later := e.set.Request(now, key)
+	return !later
+}
+
+// check is one turn of a watch.
+func (e *Engine) check(ctx context.Context, w *config.Watch) {
+	request, skip := e.request(w)
+	if skip != "" {
+		e.log.WithFields(logrus.Fields{"watch": w.Key.String(), "reason": string(skip)}).Warn("not tested")
+		return
+	}
+	result, err := runMonitor(ctx, w.Monitor, request)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return // the watch is gone, or the daemon ends: nobody asked for this
+	}
+	if err == nil {
+		err = complete(request.Hosts, result)
+	}
+	e.finish(w, result, err)
+}
+
+func (e *Engine) request(w *config.Watch) (monitors.Request, watch.Skip) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	hosts, skip, _ := e.set.Request(time.Now(), w.Key)
+	past := e.set.Past(w.Key)
+	return monitors.Request{
+		Group: w.Group, Service: w.Service, Description: w.Description, Hosts: hosts, Env: w.Env,
+		Runs: past.Events, Events: past.Events, LastSummary: past.Summary, LastOutput: past.Output,
+		FirstFailure: past.FirstFailure, LastFailure: past.LastFailure, LastSuccess: past.LastSuccess,
+		DependStatus: past.Depend,
+	}, skip
+}
+
+// runMonitor calls the plugin; one that panics has tested nothing.
+func runMonitor(ctx context.Context, m monitors.Monitor, r monitors.Request) (result monitors.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the monitor panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return m.Check(ctx, r)
+}
+
+// complete holds a plugin to its contract: a verdict for each host asked about,
+// and for no other.
+func complete(asked []string, r monitors.Result) error {
+	if len(r.Hosts) == 0 {
+		return nil
+	}
+	if len(r.Hosts) != len(asked) {
+		return fmt.Errorf("the monitor gave %d verdicts on %d hosts", len(r.Hosts), len(asked))
+	}
+	for i, h := range r.Hosts {
+		if h.Host != asked[i] {
+			return fmt.Errorf("the monitor gave a verdict on %q where %q was asked for", h.Host, asked[i])
+		}
+	}
+	return nil
+}
+
+// finish takes a result into the machine and sends what it decides.
+func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
+	now := time.Now()
+	e.mu.Lock()
+	if now := e.watches[w.Key]; now == nil || now.Fingerprint != w.Fingerprint {
+		e.mu.Unlock()
+		return // a reload changed the watch while it ran
+	}
+	if err != nil {
+		e.dispatch(e.set.CouldNotTest(now, w.Key, err.Error()))
+	} else {
+		e.dispatch(e.set.Result(now, w.Key, verdicts(r)))
+	}
+	changes := e.set.TakeChanges(w.Key)
+	e.mu.Unlock()
+	e.logChanges(w.Key, changes)
+	if w.FailureInterval > 0 && err == nil {
+		pace := time.Duration(0)
+		if r.Exit != 0 {
+			pace = w.FailureInterval
+		}
+		_ = e.scheduler.SetInterval(w.Key.String(), pace) // unknown only after a reload removed it
+	}
+}
+
+func verdicts(r monitors.Result) watch.Result {
+	out := watch.Result{Exit: r.Exit, Output: string(r.Output)}
+	for _, h := range r.Hosts {
+		v := watch.HostVerdict{Host: h.Host, Reason: h.Reason}
+		switch h.Verdict {
+		case monitors.Up:
+			v.Verdict = watch.Good
+		case monitors.Down:
+			v.Verdict = watch.Bad
+		case monitors.Unknown:
+		}
+		out.Hosts = append(out.Hosts, v)
+	}
+	return out
+}
+
+// dispatch hands notices to the outbox. It holds mu, so that notices leave in
+// the order of the decisions; putting one into the outbox does not wait.
+func (e *Engine) dispatch(notices []watch.Notice) {
+	for i := range notices {
+		n := &notices[i]
+		alert, ok := e.actions[n.Action.ID]
+		w := e.watches[n.Key]
+		if !ok || w == nil || e.outbox == nil {
+			continue
+		}
+		m := &message{box: n.Key.String() + " " + n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n)}
+		if !w.Compat && n.Kind != watch.Test {
+			m.destination = n.Action.Name
+		}
+		e.outbox.put(m)
+	}
+}
+
+// Reload takes over a new configuration: watches that stay keep their state and
+// their timers.
+func (e *Engine) Reload(ctx context.Context, site *config.Site) error {
+	e.mu.Lock()
+	now := time.Now()
+	same := e.unchanged(site)
+	e.adopt(site)
+	e.set.Reconfigure(now, machines(site), options(site))
+	if site.StartupAlertsOnReset {
+		e.dispatch(e.set.StartupAlerts(now))
+	}
+	e.dispatch(e.set.Follow(now))
+	actions := e.actions
+	e.outbox.drop(func(action string) bool { return actions[action] == nil })
+	e.mu.Unlock()
+	e.pokeTrapClock()
+	if err := e.scheduler.Replace(ctx, e.plan(site)); err != nil {
+		return fmt.Errorf("schedule the watches: %w", err)
+	}
+	e.log.WithFields(logrus.Fields{"watches": len(site.Watches), "unchanged": same}).Info("configuration reloaded")
+	return nil
+}
+
+// unchanged counts the watches that the new configuration leaves as they are.
+func (e *Engine) unchanged(site *config.Site) int {
+	same := 0
+	for i := range site.Watches {
+		w := &site.Watches[i]
+		if was := e.watches[w.Key]; was != nil && was.Fingerprint == w.Fingerprint {
+			same++
+		}
+	}
+	return same
+}
+
+// runTrapClock lets time pass for traps.
+func (e *Engine) runTrapClock(ctx context.Context) {
+	for {
+		e.mu.Lock()
+		at, ok := e.set.NextTick()
+		e.mu.Unlock()
+		var due <-chan time.Time
+		if ok {
+			// A timer may not be armed for the very instant: what is due "more than
+			// T" after something is due a moment later.
+			due = time.After(max(time.Until(at), 0) + 10*time.Millisecond)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.tick:
+		case <-due:
+			e.mu.Lock()
+			e.dispatch(e.set.Tick(time.Now()))
+			e.mu.Unlock()
+		}
+	}
+}
+
+func (e *Engine) pokeTrapClock() {
+	select {
+	case e.tick <- struct{}{}:
+	default:
+	}
+}
+
+func (e *Engine) panicked(key string, value any, stack []byte) {
+	e.log.WithFields(logrus.Fields{"watch": key, "panic": value, "stack": string(stack)}).Error("a check panicked")
+}
+
+// logChanges logs what people look for later: one line for all hosts of a round.
+func (e *Engine) logChanges(key watch.Key, changes []watch.Change) {
+	log := e.log.WithField("watch", key.String())
+	var down, up []string
+	for _, c := range changes {
+		switch {
+		case c.To == watch.Unknown:
+			log.WithField("reason", c.Reason).Warn("could not test")
+		case c.From == watch.Unknown:
+			log.Info("can be tested again")
+		case c.To == watch.Failed:
+			down = append(down, about(c))
+		case c.To == watch.OK && c.From == watch.Failed:
+			up = append(up, about(c))
+		}
+	}
+	if len(down) > 0 {
+		log.WithField("hosts", shorten(down)).Warn("down")
+	}
+	if len(up) > 0 {
+		log.WithField("hosts", shorten(up)).Info("up")
+	}
+}
+
+func about(c watch.Change) string {
+	name := c.Host
+	if name == "" {
+		name = c.Group
+	}
+	if c.Reason == "" {
+		return name
+	}
+	return name + " (" + c.Reason + ")"
+}
+
+// shorten keeps a thousand names out of one line of the log.
+func shorten(names []string) []string {
+	const most = 20
+	if len(names) <= most {
+		return names
+	}
+	return append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(names)-most))
+}
+
+// delivered is told of each attempt to send an alert.
+func (e *Engine) delivered(d delivery) {
+	m := d.message
+	key := watch.Key{Group: m.event.Group, Service: m.event.Service}
+	log := e.log.WithFields(logrus.Fields{"watch": key.String(), "alert": m.box, "kind": m.event.Kind.String(), "took": d.took.Round(time.Millisecond).String()})
+	entry := Delivery{Action: m.action, At: time.Now(), Took: d.took}
+	switch {
+	case d.err == nil:
+		log.WithField("reason", m.event.Reason).Info("alert sent")
+	case errors.Is(d.err, alerts.ErrDelivered):
+		entry.Error = d.err.Error()
+		log.WithError(d.err).Warn("alert sent, with a complaint")
+	case d.final:
+		entry.Error = d.err.Error()
+		log.WithError(d.err).Error("alert given up")
+	default:
+		entry.Error = d.err.Error()
+		log.WithError(d.err).Warn("alert not sent, will try again")
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.deliveries[key] == nil {
+		e.deliveries[key] = map[string]Delivery{}
+	}
+	e.deliveries[key][m.action] = entry
+}

@@ -1,0 +1,342 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/monitord/monitord/alerts"
+)
+
+const (
+	// sendTimeout bounds one attempt to deliver; plugins have shorter ones of
+	// their own.
+	sendTimeout = 2 * time.Minute
+	firstPause  = time.Second
+	longestWait = 5 * time.Minute
+	// giveUp is how long a message is tried; people who were not told for a day
+	// find out from the log, or from the next alert.
+	giveUp = 24 * time.Hour
+)
+
+// A message is one event on its way to one alert.
+type message struct {
+	// box names the line that the message waits in: messages of one watch to one
+	// destination are delivered in order.
+	box string
+	// destination is what the rate limit counts, over all watches; empty for no
+	// limit.
+	destination string
+	// action is the use of the alert: a newer message of the same action
+	// replaces one that could not be delivered.
+	action string
+	alert  alerts.Alert
+	event  alerts.Event
+	since  time.Time
+	tried  bool
+}
+
+// follows reports whether the message is state: only the latest counts.
+func (m *message) follows() bool { return m.event.Kind == alerts.State }
+
+// A delivery is what became of one attempt.
+type delivery struct {
+	message *message
+	err     error
+	// final is true if the message will not be tried again.
+	final bool
+	took  time.Duration
+}
+
+// An outbox delivers messages: in order within a box, retried with growing
+// pauses, the latest state winning, limited per destination. Boxes are
+// independent of each other: a mail server that hangs holds up its mails only.
+type outbox struct {
+	ctx     context.Context
+	report  func(delivery)
+	limiter *limiter
+
+	mu      sync.Mutex // protects what follows
+	boxes   map[string]*box
+	closed  bool
+	workers sync.WaitGroup
+}
+
+// A box is a line of messages; a goroutine works on it while it holds any.
+type box struct {
+	waiting []*message
+	// wake interrupts the pause before a retry when something newer came.
+	wake chan struct{}
+}
+
+// newOutbox returns an outbox that gives up when ctx is done. report is told of
+// each attempt, from several goroutines.
+func newOutbox(ctx context.Context, report func(delivery)) *outbox {
+	o := &outbox{ctx: ctx, report: report, boxes: map[string]*box{}}
+	o.limiter = newLimiter(func(m *message) { o.enqueue(m) })
+	return o
+}
+
+// put accepts a message; it does not block.
+func (o *outbox) put(m *message) {
+	m.since = time.Now()
+	if m.destination != "" && !m.follows() && !o.limiter.admit(m) {
+		return
+	}
+	o.enqueue(m)
+}
+
+func (o *outbox) enqueue(m *message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	b := o.boxes[m.box]
+	if b == nil {
+		b = &box{wake: make(chan struct{}, 1)}
+		o.boxes[m.box] = b
+		o.workers.Go(func() { o.work(m.box, b) })
+	}
+	b.accept(m)
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// accept puts a message at the end of the line. What it supersedes leaves: a
+// message of the same action that waits, since the newer one carries the whole
+// present state, and any message that was tried in vain.
+func (b *box) accept(m *message) {
+	kept := b.waiting[:0]
+	for _, w := range b.waiting {
+		if !w.tried && (w.action != m.action || w.event.Kind != m.event.Kind) {
+			kept = append(kept, w)
+		}
+	}
+	b.waiting = append(kept, m)
+}
+
+// work delivers a box's messages until none is left.
+func (o *outbox) work(name string, b *box) {
+	pause := firstPause
+	for {
+		m := o.first(name, b)
+		if m == nil {
+			return
+		}
+		final := o.attempt(m)
+		o.settle(b, m, final)
+		if final {
+			pause = firstPause
+			continue
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, longestWait)
+		case <-b.wake:
+			pause = firstPause
+		case <-o.ctx.Done():
+		}
+	}
+}
+
+// first returns the message to deliver next, nil if the box is done with.
+func (o *outbox) first(name string, b *box) *message {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(b.waiting) == 0 || o.ctx.Err() != nil {
+		delete(o.boxes, name)
+		return nil
+	}
+	select { // what is new is in the line already
+	case <-b.wake:
+	default:
+	}
+	return b.waiting[0]
+}
+
+// settle takes a message that is done with out of the line, wherever it is now.
+func (o *outbox) settle(b *box, m *message, final bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m.tried = true
+	for i, w := range b.waiting {
+		if w == m && final {
+			b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
+			return
+		}
+	}
+	if !final && len(b.waiting) > 1 && b.waiting[0] == m {
+		b.waiting = b.waiting[1:] // something newer came during the attempt
+	}
+}
+
+func (o *outbox) attempt(m *message) (final bool) {
+	ctx, cancel := context.WithTimeout(o.ctx, sendTimeout)
+	defer cancel()
+	start := time.Now()
+	err := send(ctx, m)
+	final = err == nil || errors.Is(err, alerts.ErrDelivered) || m.event.Kind == alerts.Test || time.Since(m.since) > giveUp
+	o.report(delivery{message: m, err: err, final: final, took: time.Since(start)})
+	return final
+}
+
+// send calls the plugin; one that panics has failed, and nothing else.
+func send(ctx context.Context, m *message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the alert panicked: %v", p)
+		}
+	}()
+	return m.alert.Send(ctx, m.event)
+}
+
+// drop removes what waits for actions that are no longer configured.
+func (o *outbox) drop(gone func(action string) bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, b := range o.boxes {
+		kept := b.waiting[:0]
+		for _, m := range b.waiting {
+			if !gone(m.action) {
+				kept = append(kept, m)
+			}
+		}
+		b.waiting = kept
+	}
+}
+
+// close accepts nothing more and waits until all is delivered, or the context
+// given to newOutbox is done.
+func (o *outbox) close() {
+	for _, m := range o.limiter.close() {
+		o.enqueue(m)
+	}
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.workers.Wait()
+}
+
+const (
+	// burst is the number of messages that one destination gets at once, and in
+	// each window after.
+	burst       = 60
+	limitWindow = time.Minute
+)
+
+// A limiter keeps a flood from people: beyond burst messages a minute to one
+// destination, the rest of the minute is summed up in one message at its end.
+type limiter struct {
+	release func(*message)
+
+	mu     sync.Mutex // protects what follows
+	counts map[string]*window
+	closed bool
+}
+
+type window struct {
+	sent  int
+	held  []*message
+	timer *time.Timer
+}
+
+func newLimiter(release func(*message)) *limiter {
+	return &limiter{release: release, counts: map[string]*window{}}
+}
+
+// admit reports whether a message may go out now; if not it is kept for the sum.
+func (l *limiter) admit(m *message) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.counts[m.destination]
+	if w == nil {
+		w = &window{}
+		w.timer = time.AfterFunc(limitWindow, func() { l.turn(m.destination) })
+		l.counts[m.destination] = w
+	}
+	if w.sent < burst {
+		w.sent++
+		return true
+	}
+	w.held = append(w.held, m)
+	return false
+}
+
+// turn ends a destination's minute.
+func (l *limiter) turn(destination string) {
+	l.mu.Lock()
+	w := l.counts[destination]
+	if l.closed || w == nil {
+		l.mu.Unlock()
+		return
+	}
+	held := w.held
+	w.held = nil
+	if len(held) == 0 {
+		delete(l.counts, destination)
+	} else {
+		w.sent = 1 // the sum
+		w.timer.Reset(limitWindow)
+	}
+	l.mu.Unlock()
+	if len(held) > 0 {
+		l.release(sum(held))
+	}
+}
+
+// close returns what is still held, summed up; the limiter is of no use after.
+func (l *limiter) close() []*message {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	var out []*message
+	for _, w := range l.counts {
+		w.timer.Stop()
+		if len(w.held) > 0 {
+			out = append(out, sum(w.held))
+		}
+	}
+	return out
+}
+
+// sum makes one message of many: a line for each, the newest of a watch's only.
+func sum(held []*message) *message {
+	latest := map[string]*message{}
+	var order []string
+	for _, m := range held {
+		if latest[m.action] == nil {
+			order = append(order, m.action)
+		}
+		latest[m.action] = m
+	}
+	first := held[0]
+	if len(order) == 1 {
+		return latest[order[0]]
+	}
+	var text strings.Builder
+	kind := alerts.Up
+	for _, action := range order {
+		e := latest[action].event
+		if e.Kind.Failing() {
+			kind = alerts.Failure
+		}
+		fmt.Fprintf(&text, "%s %s:%s: %s\n", e.Kind, e.Group, e.Service, e.Summary)
+	}
+	summary := fmt.Sprintf("%d more alerts in the last minute", len(order))
+	exit := 1
+	return &message{
+		box: "sum of " + first.destination, action: "sum of " + first.destination, alert: first.alert, since: time.Now(),
+		event: alerts.Event{
+			Kind: kind, Group: "monitord", Service: "alerts", Time: time.Now(), Exit: &exit,
+			Summary: summary, Output: []byte(summary + "\n" + text.String()),
+			Reason: fmt.Sprintf("a destination gets at most %d messages a minute, the rest are summed up", burst),
+			Outage: fmt.Sprintf("monitord:alerts@%d", first.since.UnixMilli()),
+		},
+	}
+}

@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/monitord/monitord/alerts"
+)
+
+// A recorder is an alert that fails as told and remembers what it was given.
+type recorder struct {
+	mu   sync.Mutex
+	fail func(attempt int, e alerts.Event) error
+	got  []string
+	n    int
+}
+
+func (r *recorder) Send(ctx context.Context, e alerts.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.n++
+	if r.fail != nil {
+		if err := r.fail(r.n, e); err != nil {
+			return err
+		}
+	}
+	r.got = append(r.got, e.Kind.String()+" "+e.Summary)
+	return ctx.Err()
+}
+
+func (r *recorder) want(t *testing.T, want ...string) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if diff := cmp.Diff(want, r.got); diff != "" {
+		t.Errorf("delivered (-want +got):\n%s", diff)
+	}
+}
+
+func (r *recorder) seen() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.got)
+}
+
+func testMessage(a alerts.Alert, kind alerts.Kind, summary string) *message {
+	return &message{box: "g:s mail", action: kind.String(), alert: a, event: alerts.Event{Kind: kind, Group: "g", Service: "s", Summary: summary}}
+}
+
+// outboxTest runs f with an outbox on a fake clock.
+func outboxTest(t *testing.T, f func(t *testing.T, o *outbox, reports *[]delivery)) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		var reports []delivery
+		o := newOutbox(ctx, func(d delivery) { mu.Lock(); defer mu.Unlock(); reports = append(reports, d) })
+		f(t, o, &reports)
+		cancel()
+		o.close()
+	})
+}
+
+var errDown = errors.New("mail server down")
+
+func TestRetriesUntilDelivered(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, reports *[]delivery) {
+		r := &recorder{fail: func(n int, _ alerts.Event) error {
+			if n < 4 {
+				return errDown
+			}
+			return nil
+		}}
+		o.put(testMessage(r, alerts.Failure, "h1"))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		r.want(t, "failure h1")
+		if len(*reports) != 4 || !(*reports)[3].final || (*reports)[2].final {
+			t.Errorf("reports: %+v", *reports)
+		}
+	})
+}
+
+func TestLatestStateWinsWhileTheServerIsDown(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+		down := true
+		r := &recorder{fail: func(int, alerts.Event) error {
+			if down {
+				return errDown
+			}
+			return nil
+		}}
+		o.put(testMessage(r, alerts.Failure, "h1"))
+		time.Sleep(time.Minute)
+		o.put(testMessage(r, alerts.Failure, "h1 h2"))
+		time.Sleep(time.Minute)
+		o.put(testMessage(r, alerts.Up, "h1 h2"))
+		r.mu.Lock()
+		down = false
+		r.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		r.want(t, "up h1 h2")
+	})
+}
+
+func TestOrderIsKept(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+		release := make(chan struct{})
+		r := &recorder{fail: func(n int, _ alerts.Event) error {
+			if n == 1 {
+				<-release
+			}
+			return nil
+		}}
+		o.put(testMessage(r, alerts.Failure, "1"))
+		synctest.Wait()
+		o.put(testMessage(r, alerts.Failure, "2")) // replaced by the next
+		o.put(testMessage(r, alerts.Failure, "3"))
+		o.put(testMessage(r, alerts.Up, "4"))
+		close(release)
+		synctest.Wait()
+		r.want(t, "failure 1", "failure 3", "up 4")
+	})
+}
+
+func TestAComplaintIsNoReasonToSendAgain(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, reports *[]delivery) {
+		r := &recorder{fail: func(int, alerts.Event) error { return fmt.Errorf("one recipient: %w", alerts.ErrDelivered) }}
+		o.put(testMessage(r, alerts.Failure, "1"))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(*reports) != 1 || !(*reports)[0].final {
+			t.Errorf("%d attempts, want one final", len(*reports))
+		}
+	})
+}
+
+func TestAPanickingAlertHurtsNobodyElse(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, reports *[]delivery) {
+		bad := &recorder{fail: func(int, alerts.Event) error { panic("oh") }}
+		good := &recorder{}
+		m := testMessage(bad, alerts.Test, "1")
+		m.box = "other"
+		o.put(m)
+		o.put(testMessage(good, alerts.Failure, "1"))
+		synctest.Wait()
+		good.want(t, "failure 1")
+		for _, d := range *reports {
+			if d.message == m && (d.err == nil || !strings.Contains(d.err.Error(), "panicked: oh")) {
+				t.Errorf("the panic was reported as %v", d.err)
+			}
+		}
+	})
+}
+
+func TestAFloodIsSummedUp(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+		r := &recorder{}
+		for i := range 1000 {
+			m := testMessage(r, alerts.Failure, fmt.Sprintf("host%d", i))
+			m.box, m.action, m.destination = fmt.Sprintf("g:s%d mail", i), fmt.Sprintf("a%d", i), "mail ops"
+			m.event.Service = fmt.Sprintf("s%d", i)
+			o.put(m)
+		}
+		synctest.Wait()
+		if n := len(r.seen()); n != burst {
+			t.Errorf("%d messages at once, want %d", n, burst)
+		}
+		time.Sleep(2 * limitWindow)
+		synctest.Wait()
+		if got := r.seen(); len(got) != burst+1 || !strings.Contains(got[burst], "940 more alerts") {
+			t.Errorf("after a minute %d messages, the last %q", len(got), got[len(got)-1])
+		}
+		time.Sleep(2 * limitWindow)
+		m := testMessage(r, alerts.Failure, "later")
+		m.destination = "mail ops"
+		o.put(m)
+		synctest.Wait()
+		if got := r.seen(); got[len(got)-1] != "failure later" {
+			t.Errorf("a quiet destination is still limited")
+		}
+	})
+}
+
+func TestCloseWaitsForWhatIsBeingSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		o := newOutbox(ctx, func(delivery) {})
+		r := &recorder{fail: func(int, alerts.Event) error { time.Sleep(time.Second); return nil }}
+		o.put(testMessage(r, alerts.Failure, "1"))
+		o.close()
+		r.want(t, "failure 1")
+	})
+}

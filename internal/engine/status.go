@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/monitord/monitord/internal/schedule"
+	"github.com/monitord/monitord/internal/watch"
+)
+
+// Status is a snapshot of all watches, in the order of the configuration.
+type Status struct {
+	Watches  []WatchStatus  `json:"watches"`
+	Stopped  bool           `json:"stopped"`
+	Schedule schedule.Stats `json:"schedule"`
+}
+
+// WatchStatus is the state of one watch.
+type WatchStatus struct {
+	Group       string `json:"group"`
+	Service     string `json:"service"`
+	Description string `json:"description,omitempty"`
+	Monitor     string `json:"monitor,omitempty"`
+	// State is mon's word, or "unknown" while runs tell nothing.
+	State    string     `json:"state"`
+	Summary  string     `json:"summary,omitempty"`
+	Unknown  string     `json:"unknown,omitempty"` // why runs tell nothing
+	Since    *time.Time `json:"failing_since,omitempty"`
+	LastGood *time.Time `json:"last_success,omitempty"`
+	Next     *time.Time `json:"next_run,omitempty"`
+	Running  bool       `json:"running"`
+	Disabled bool       `json:"disabled"`
+	Acked    string     `json:"acked,omitempty"`
+	Runs     int        `json:"results"`
+	Failures int        `json:"consecutive_failures"`
+	Alerts   int        `json:"alerts_sent"`
+
+	Hosts      []HostStatus     `json:"hosts"`
+	Decisions  []DecisionStatus `json:"decisions"`
+	Deliveries []Delivery       `json:"deliveries,omitempty"`
+}
+
+// HostStatus is the state of one host of a watch.
+type HostStatus struct {
+	Name     string     `json:"name"`
+	State    string     `json:"state"`
+	Since    *time.Time `json:"since,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
+	Disabled bool       `json:"disabled"`
+}
+
+// DecisionStatus is one of the last decisions, with its reason.
+type DecisionStatus struct {
+	At     time.Time `json:"at"`
+	Kind   string    `json:"kind"`
+	Code   string    `json:"code"`
+	Period string    `json:"period,omitempty"`
+	Hosts  []string  `json:"hosts,omitempty"`
+	Sent   []string  `json:"sent,omitempty"`
+	Reason string    `json:"reason"`
+}
+
+// Status returns the present state.
+func (e *Engine) Status() Status {
+	e.mu.Lock()
+	s := Status{Stopped: e.set.Stopped()}
+	for _, key := range e.set.Keys() {
+		v, _ := e.set.View(key)
+		w := watchStatus(v)
+		w.Description, w.Monitor = e.watches[key].Description, e.watches[key].MonitorKind
+		for _, d := range e.deliveries[key] {
+			w.Deliveries = append(w.Deliveries, d)
+		}
+		slices.SortFunc(w.Deliveries, func(a, b Delivery) int { return cmp.Compare(a.Action, b.Action) })
+		s.Watches = append(s.Watches, w)
+	}
+	e.mu.Unlock()
+	for i := range s.Watches {
+		w := &s.Watches[i]
+		if turn, ok := e.scheduler.Status(watch.Key{Group: w.Group, Service: w.Service}.String()); ok {
+			w.Next, w.Running = instant(turn.Next), turn.Running
+		}
+	}
+	s.Schedule = e.scheduler.Stats()
+	return s
+}
+
+func watchStatus(v watch.View) WatchStatus {
+	w := WatchStatus{
+		Group: v.Group, Service: v.Service, State: v.Status.String(), Summary: v.Summary, Unknown: v.UnknownReason,
+		Since: instant(v.FirstFailure), LastGood: instant(v.LastSuccess), Disabled: v.Disabled != nil,
+		Runs: v.Events, Failures: v.Consecutive, Alerts: v.AlertsSent,
+	}
+	if !v.UnknownSince.IsZero() {
+		w.State = watch.Unknown.String()
+	}
+	if v.Ack != nil {
+		w.Acked = v.Ack.By + ": " + v.Ack.Why
+	}
+	for _, h := range v.Hosts {
+		w.Hosts = append(w.Hosts, HostStatus{Name: h.Name, State: h.Verdict.String(), Since: instant(h.Since), Reason: h.Reason, Disabled: h.Disabled})
+	}
+	for _, d := range v.Decisions {
+		w.Decisions = append(w.Decisions, DecisionStatus{
+			At: d.At, Kind: d.Kind.String(), Code: d.Code.String(), Period: d.Period, Hosts: d.Hosts, Sent: d.Actions, Reason: d.Reason,
+		})
+	}
+	return w
+}
+
+// instant is a time for JSON: none instead of the year 1.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,117 @@
+// Package internal_test holds the rules of the house.
+package internal_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/monitord/monitord"
+
+// floors gives each package its floor; a package may import lower floors only,
+// or packages named with it in neighbours. CONTRIBUTING.md draws the house.
+var floors = map[string]int{
+	"internal/plugin": 0, "internal/watch": 0, "internal/period": 0,
+
+	"monitors": 1, "alerts": 1, "resources": 1,
+	"monitors/monitortest": 2, "alerts/alerttest": 2, "resources/resourcetest": 2,
+
+	"internal/dial": 2, "internal/icmp": 2, "internal/lvs": 2, "internal/lvs/relay": 2, "internal/lvs/record": 2,
+	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2,
+
+	"monitors/exec": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3,
+	"alerts/exec": 3, "alerts/ipvs": 3, "alerts/mail": 3,
+
+	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/migrate/moncf": 4, "internal/control": 4,
+
+	"internal/daemon": 5, "internal/cli": 5,
+
+	"": 6, "cmd/monitord": 6,
+}
+
+// neighbours are the imports on one floor that are meant: the engine is made of
+// what the configuration built, commands start daemons, backends serve a pool.
+var neighbours = map[string][]string{
+	"internal/engine":      {"internal/config", "internal/schedule"},
+	"internal/cli":         {"internal/daemon"},
+	"internal/lvs/relay":   {"internal/lvs"},
+	"internal/lvs/record":  {"internal/lvs"},
+	"internal/lvs/lvstest": {"internal/lvs"},
+	"cmd/monitord":         {""},
+	"internal/debian":      {"internal/runcmd"},
+}
+
+// doors are the third-party libraries that one package alone may import.
+var doors = map[string][]string{
+	"github.com/BurntSushi/toml":      {"internal/config"},
+	"github.com/pelletier/go-toml":    {"internal/config"},
+	"github.com/go-ping/ping":         {"internal/icmp"},
+	"github.com/robfig/cron":          {"internal/config", "internal/schedule"},
+	"github.com/wneessen/go-mail":     {"alerts/mail"},
+	"github.com/emersion/go-smtp":     {"internal/mailsink"},
+	"github.com/spf13/cobra":          {"internal/cli"},
+	"github.com/sirupsen/logrus":      {"internal/daemon", "internal/engine", "internal/cli", "internal/lvs/record"},
+	"os/exec":                         {"internal/runcmd", "internal/debian"},
+	"github.com/docker/docker":        {},
+	"github.com/hashicorp/memberlist": {},
+}
+
+func TestFloors(t *testing.T) {
+	seen := map[string]bool{}
+	for name, imports := range imports(t) {
+		seen[name] = true
+		floor, ok := floors[name]
+		if !ok {
+			t.Errorf("package %q has no floor: give it one in floors_test.go and CONTRIBUTING.md", name)
+			continue
+		}
+		for _, imported := range imports {
+			if own, inside := inModule(imported); inside {
+				if lower, known := floors[own]; known && lower >= floor && !slices.Contains(neighbours[name], own) {
+					t.Errorf("%q (floor %d) imports %q (floor %d)", name, floor, own, lower)
+				}
+				continue
+			}
+			for library, allowed := range doors {
+				if (imported == library || strings.HasPrefix(imported, library+"/")) && !slices.Contains(allowed, name) {
+					t.Errorf("%q imports %q, whose door is %v", name, imported, allowed)
+				}
+			}
+		}
+	}
+	for name := range floors {
+		if !seen[name] {
+			t.Errorf("floor for package %q, which does not exist", name)
+		}
+	}
+}
+
+func inModule(path string) (string, bool) {
+	if path == module {
+		return "", true
+	}
+	return strings.CutPrefix(path, module+"/")
+}
+
+// imports lists every package's own imports, tests apart.
+func imports(t *testing.T) map[string][]string {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	all := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name, inside := inModule(fields[0])
+		if !inside || strings.HasPrefix(name, "contrib/") || name == "internal" {
+			continue
+		}
+		all[name] = fields[1:]
+	}
+	if len(all) < 10 {
+		t.Fatalf("go list found %d packages only", len(all))
+	}
+	return all
+}
