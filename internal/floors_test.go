@@ -19,7 +19,7 @@ var floors = map[string]int{
 	"monitors/monitortest": 2, "alerts/alerttest": 2, "resources/resourcetest": 2,
 
 	"internal/dial": 2, "internal/icmp": 2, "internal/lvs": 2, "internal/lvs/relay": 2, "internal/lvs/record": 2,
-	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2,
+	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2, "internal/debian/unpack": 3, "internal/icmp/icmptest": 2,
 
 	"monitors/exec": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3,
 	"alerts/exec": 3, "alerts/ipvs": 3, "alerts/mail": 3,
@@ -41,6 +41,7 @@ var neighbours = map[string][]string{
 	"internal/lvs/lvstest": {"internal/lvs"},
 	"cmd/monitord":         {""},
 	"internal/debian":      {"internal/runcmd"},
+	"internal/icmp":        {"internal/dial"},
 }
 
 // doors are the third-party libraries that one package alone may import.

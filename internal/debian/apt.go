@@ -72,7 +72,7 @@ func (c cache) fetch(ctx context.Context, names []string) ([]string, error) {
 	updateErr := c.update(ctx)
 	var debs []string
 	for _, step := range steps {
-		uris, err := c.apt(ctx, slices.Concat([]string{"--print-uris"}, step, names)...)
+		uris, err := c.aptIn(ctx, "empty", slices.Concat([]string{"--print-uris"}, step, names)...)
 		if err != nil {
 			return nil, unreachable(err, updateErr)
 		}
@@ -158,8 +158,14 @@ func exactPackage(deb string) (string, error) {
 
 // apt calls apt-get with folders of its own and returns what it prints.
 func (c cache) apt(ctx context.Context, args ...string) ([]byte, error) {
+	return c.aptIn(ctx, "archives", args...)
+}
+
+// aptIn runs apt-get in a folder below apt/. "download" writes into the working
+// folder, and with --print-uris leaves out what is there already.
+func (c cache) aptIn(ctx context.Context, folder string, args ...string) ([]byte, error) {
 	conf := c.path("apt", "conf")
-	for _, folder := range []string{"state/lists/partial", "cache/archives/partial", "log", "archives"} {
+	for _, folder := range []string{"state/lists/partial", "cache/archives/partial", "log", "archives", "empty"} {
 		if err := os.MkdirAll(c.path("apt", folder), 0o755); err != nil {
 			return nil, err
 		}
@@ -183,8 +189,7 @@ func (c cache) apt(ctx context.Context, args ...string) ([]byte, error) {
 	} {
 		options = append(options, "-o", o)
 	}
-	// apt-get download writes into the working folder.
-	return command(ctx, c.path("apt", "archives"), "/usr/bin/apt-get", append(options, args...)...)
+	return command(ctx, c.path("apt", folder), "/usr/bin/apt-get", append(options, args...)...)
 }
 
 // unpack makes the tree of these packages, unless it is there already, and

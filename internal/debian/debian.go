@@ -55,6 +55,9 @@ func Tree(t testing.TB, names ...string) string {
 	return ""
 }
 
+// Fetch is [Tree] for what is no test: it returns why the packages cannot be had.
+func Fetch(ctx context.Context, names ...string) (root string, err error) { return tree(ctx, names) }
+
 // Setenv lets programs of the tree find each other, their Perl modules and their
 // libraries, for the duration of the test: PATH, PERL5LIB and LD_LIBRARY_PATH.
 func Setenv(t testing.TB, root string) {
