@@ -114,7 +114,7 @@ func TestNotDelivered(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a, _ := shell(t, tt.script, tt.change)
 			err := a.Send(t.Context(), failure())
-			if tt.is == fs.ErrNotExist || tt.is == fs.ErrPermission { // The first one did it.
+			if errors.Is(tt.is, fs.ErrNotExist) || errors.Is(tt.is, fs.ErrPermission) { // The first one did it.
 				err = a.Send(t.Context(), failure())
 			}
 			if err == nil || errors.Is(err, alerts.ErrDelivered) || !strings.Contains(err.Error(), tt.text) || tt.is != nil && !errors.Is(err, tt.is) {

@@ -59,10 +59,10 @@ func parseAddress(key, text string) (*mail.Address, error) {
 }
 
 // recipients lists every address of to and cc once, in their order.
-func (e envelope) recipients() []*mail.Address {
+func (v envelope) recipients() []*mail.Address {
 	var all []*mail.Address
 	seen := map[string]bool{}
-	for _, list := range [][]*mail.Address{e.to, e.cc} {
+	for _, list := range [][]*mail.Address{v.to, v.cc} {
 		for _, a := range list {
 			if !seen[a.Address] {
 				seen[a.Address] = true

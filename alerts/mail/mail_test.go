@@ -439,7 +439,7 @@ func TestLongOutputIsCut(t *testing.T) {
 	if n := len(text); n < outputLimit || n > outputLimit+2000 {
 		t.Errorf("the body has %d bytes", n)
 	}
-	for _, line := range bytes.Split(sent(t, e, func(*Config) {}).Raw, []byte("\r\n")) {
+	for line := range bytes.SplitSeq(sent(t, e, func(*Config) {}).Raw, []byte("\r\n")) {
 		if len(line) > 78 {
 			t.Fatalf("a line of %d bytes: %.100s", len(line), line)
 		}

@@ -52,8 +52,7 @@ type server struct {
 func (s *server) carry(ctx context.Context, l letter) error {
 	raw, err := new(net.Dialer).DialContext(ctx, "tcp", s.addr)
 	if err != nil {
-		var dialing *net.OpError // would name the address once more
-		if errors.As(err, &dialing) {
+		if dialing, ok := errors.AsType[*net.OpError](err); ok {
 			err = dialing.Err
 		}
 		return s.fault(ctx, "connecting", err)
@@ -154,8 +153,7 @@ func (s *server) discreet(err error) error {
 		}
 		return text
 	}
-	var reply *textproto.Error
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[*textproto.Error](err); ok {
 		return &textproto.Error{Code: reply.Code, Msg: hide(reply.Msg)}
 	}
 	return errors.New(hide(err.Error()))
@@ -222,8 +220,7 @@ func (s *server) fault(ctx context.Context, step string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("mail server %s: %s: no answer in time: %w", s.addr, step, ctx.Err())
 	}
-	var reply *textproto.Error
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[*textproto.Error](err); ok {
 		return fmt.Errorf("mail server %s: %s: refused: %s", s.addr, step, quote(reply))
 	}
 	return fmt.Errorf("mail server %s: %s: %w", s.addr, step, err)

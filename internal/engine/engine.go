@@ -338,6 +338,9 @@ func (e *Engine) panicked(key string, value any, stack []byte) {
 
 // logChanges logs what people look for later: one line for all hosts of a round.
 func (e *Engine) logChanges(key watch.Key, changes []watch.Change) {
+	if len(changes) == 0 {
+		return
+	}
 	log := e.log.WithField("watch", key.String())
 	var down, up []string
 	for _, c := range changes {

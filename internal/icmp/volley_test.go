@@ -171,23 +171,39 @@ func TestVolleyAccounts(t *testing.T) {
 	}{
 		{
 			"all come back", func(k int) []answer { return after(time.Duration(k+1) * ms) },
-			Stats{Sent: 3, Received: 3, Min: ms, Avg: 2 * ms, Max: 3 * ms}, 403 * ms,
+			Stats{Sent: 3, Received: 3, Min: ms, Avg: 2 * ms, Max: 3 * ms},
+			403 * ms,
 		},
 		{"none comes back", func(int) []answer { return nil }, Stats{Sent: 3, Lost: 3}, 1400 * ms},
 		{"the second does not", func(k int) []answer {
 			return map[bool][]answer{true: nil, false: after(10 * ms)}[k == 1]
 		}, Stats{Sent: 3, Received: 2, Lost: 1, Min: 10 * ms, Avg: 10 * ms, Max: 10 * ms}, 1200 * ms},
 		{"all come too late", func(int) []answer { return after(1001 * ms) }, Stats{Sent: 3, Lost: 3}, 1400 * ms},
-		{"they come at the last moment", func(int) []answer { return after(999 * ms) },
-			Stats{Sent: 3, Received: 3, Min: 999 * ms, Avg: 999 * ms, Max: 999 * ms}, 1399 * ms},
-		{"they come in disorder", func(k int) []answer { return after(time.Duration(600-250*k) * ms) },
-			Stats{Sent: 3, Received: 3, Min: 100 * ms, Avg: 350 * ms, Max: 600 * ms}, 600 * ms},
-		{"they come twice", func(int) []answer { return append(after(ms), after(2*ms)...) },
-			Stats{Sent: 3, Received: 3, Min: ms, Avg: ms, Max: ms}, 401 * ms},
-		{"they come from another", func(int) []answer { return []answer{{after: ms, from: other}} },
-			Stats{Sent: 3, Lost: 3}, 1400 * ms},
-		{"a router refuses", func(k int) []answer { return refusal(event{from: other, ping: k, refusal: "host unreachable"}) },
-			Stats{Sent: 3, Lost: 3, Refusal: "host unreachable, says 192.0.2.1"}, 1400 * ms},
+		{
+			"they come at the last moment", func(int) []answer { return after(999 * ms) },
+			Stats{Sent: 3, Received: 3, Min: 999 * ms, Avg: 999 * ms, Max: 999 * ms},
+			1399 * ms,
+		},
+		{
+			"they come in disorder", func(k int) []answer { return after(time.Duration(600-250*k) * ms) },
+			Stats{Sent: 3, Received: 3, Min: 100 * ms, Avg: 350 * ms, Max: 600 * ms},
+			600 * ms,
+		},
+		{
+			"they come twice", func(int) []answer { return append(after(ms), after(2*ms)...) },
+			Stats{Sent: 3, Received: 3, Min: ms, Avg: ms, Max: ms},
+			401 * ms,
+		},
+		{
+			"they come from another", func(int) []answer { return []answer{{after: ms, from: other}} },
+			Stats{Sent: 3, Lost: 3},
+			1400 * ms,
+		},
+		{
+			"a router refuses", func(k int) []answer { return refusal(event{from: other, ping: k, refusal: "host unreachable"}) },
+			Stats{Sent: 3, Lost: 3, Refusal: "host unreachable, says 192.0.2.1"},
+			1400 * ms,
+		},
 		{"a router quotes little", func(int) []answer {
 			return refusal(event{from: other, ping: -1, about: loopbacks(1)[0], refusal: "time to live exceeded"})
 		}, Stats{Sent: 3, Lost: 3, Refusal: "time to live exceeded, says 192.0.2.1"}, 1400 * ms},

@@ -192,8 +192,7 @@ func TestNextHonoursContext(t *testing.T) {
 
 // code returns the SMTP code of a reply that came as an error, 0 for none.
 func code(err error) int {
-	var reply *textproto.Error
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[*textproto.Error](err); ok {
 		return reply.Code
 	}
 	return 0

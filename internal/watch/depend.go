@@ -94,7 +94,7 @@ func (s *Set) Request(now time.Time, key Key) (hosts []string, skip Skip, later 
 		if _, off := s.disabledHosts[h]; off || slices.Contains(sv.ExcludeHosts, h) {
 			continue
 		}
-		if s.hostFailsElsewhere(now, sv, h) {
+		if s.hostFailsElsewhere(sv, h) {
 			continue
 		}
 		hosts = append(hosts, h)
@@ -107,7 +107,7 @@ func (s *Set) Request(now time.Time, key Key) (hosts []string, skip Skip, later 
 
 // hostFailsElsewhere is behaviour hm: hosts that a watch named in the expression
 // reports as failing are left out.
-func (s *Set) hostFailsElsewhere(now time.Time, sv *service, host string) bool {
+func (s *Set) hostFailsElsewhere(sv *service, host string) bool {
 	for _, ref := range sv.Depend.expression(SuppressHosts).refs {
 		parent, ok := s.services[ref]
 		if !ok {

@@ -262,17 +262,20 @@ func TestCompatAndNot(t *testing.T) {
 		{
 			"alertevery compares the line or the set",
 			func(c *Config) { c.Periods[0].AlertEvery.Interval = time.Hour },
-			[]string{"w1 w2", "w2 w1", "w1"}, "a a a", "a - a",
+			[]string{"w1 w2", "w2 w1", "w1"},
+			"a a a", "a - a",
 		},
 		{
 			"the window tumbles or slides over successes",
 			func(c *Config) { c.Periods[0].AlertAfter = AlertAfter{Count: 3, Within: time.Minute} },
-			[]string{"w1", "", "w1", "", "w1", ""}, "- - - - - -", "- - - - a u",
+			[]string{"w1", "", "w1", "", "w1", ""},
+			"- - - - - -", "- - - - a u",
 		},
 		{
 			"in a long outage the tumbling window pauses",
 			func(c *Config) { c.Periods[0].AlertAfter = AlertAfter{Count: 2, Within: 20 * time.Second} },
-			[]string{"w1", "w1", "w1", "w1", "w1"}, "- a a - a", "- a a a a",
+			[]string{"w1", "w1", "w1", "w1", "w1"},
+			"- a a - a", "- a a a a",
 		},
 	} {
 		for _, compat := range []bool{true, false} {

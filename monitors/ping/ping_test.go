@@ -103,7 +103,8 @@ func TestJudge(t *testing.T) {
 		{"one there", all, icmp.Stats{Sent: 3, Received: 1, Lost: 2}, monitors.Up, ""},
 		{"none there", all, icmp.Stats{Sent: 3, Lost: 3}, monitors.Down, "3 of 3 pings lost"},
 		{
-			"none there and why", all, icmp.Stats{Sent: 3, Lost: 3, Refusal: "host unreachable, says 10.0.0.1"},
+			"none there and why", all,
+			icmp.Stats{Sent: 3, Lost: 3, Refusal: "host unreachable, says 10.0.0.1"},
 			monitors.Down, "3 of 3 pings lost: host unreachable, says 10.0.0.1",
 		},
 		{"one of three, limit 66%", some, icmp.Stats{Sent: 3, Received: 2, Lost: 1}, monitors.Up, ""},
@@ -190,18 +191,22 @@ func TestTargets(t *testing.T) {
 		{
 			"ports", func(*config) {},
 			[]string{"192.0.2.1:80", "[2001:db8::5]:443", "[2001:db8::6]", "four:8080", "::ffff:192.0.2.7"},
-			[][]string{{"group", "192.0.2.1", "2001:db8::5", "2001:db8::6", "192.0.2.2", "192.0.2.7"}}, nil,
+			[][]string{{"group", "192.0.2.1", "2001:db8::5", "2001:db8::6", "192.0.2.2", "192.0.2.7"}},
+			nil,
 		},
 		{"first address of a name", func(*config) {}, []string{"both"}, [][]string{{"single", "2001:db8::1"}}, nil},
 		{"IPv4 of a name", func(c *config) { c.IP = "4" }, []string{"both"}, [][]string{{"single", "192.0.2.1"}}, nil},
 		{"IPv6 source", func(c *config) { c.Source = "fd00::1" }, []string{"both"}, [][]string{{"single", "2001:db8::1"}}, nil},
 		{
-			"the wrong family", func(c *config) { c.IP = "6" }, []string{"192.0.2.1", "four", "six"},
+			"the wrong family", func(c *config) { c.IP = "6" },
+			[]string{"192.0.2.1", "four", "six"},
 			[][]string{{"single", "2001:db8::1"}},
 			map[string]string{"192.0.2.1": "192.0.2.1 is not an IPv6 address", "four": "four has no IPv6 address"},
 		},
 		{
-			"nothing to ping", func(*config) {}, []string{"missing", "none", "any", "0.0.0.0", "224.0.0.1", "10.0.0.300", "[::1", ""}, nil,
+			"nothing to ping", func(*config) {},
+			[]string{"missing", "none", "any", "0.0.0.0", "224.0.0.1", "10.0.0.300", "[::1", ""},
+			nil,
 			map[string]string{
 				"missing": "lookup missing: no such host", "none": "none has no address", "any": "0.0.0.0 is not a host's address",
 				"0.0.0.0": "0.0.0.0 is not a host's address", "224.0.0.1": "224.0.0.1 is not a host's address",

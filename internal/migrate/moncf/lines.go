@@ -2,6 +2,7 @@ package moncf
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"regexp"
 	"strings"
@@ -50,7 +51,7 @@ func (r *lineReader) next() (Source, error) {
 	for {
 		part, err := r.physical()
 		if err != nil {
-			if err == io.EOF && first > 0 {
+			if errors.Is(err, io.EOF) && first > 0 {
 				r.unfinished = first
 			}
 			return Source{}, err

@@ -16,8 +16,10 @@
 package moncf
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/monitord/monitord/internal/period"
@@ -236,7 +238,7 @@ func Parse(name string, r io.Reader) (*File, error) {
 	lines := newLineReader(r)
 	for {
 		l, err := lines.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -254,9 +256,9 @@ func Parse(name string, r io.Reader) (*File, error) {
 // dep_behavior, dep_memory and unack_summary, which are defaults for the services
 // after them and are found in these.
 func (f *File) Global(name string) (value string, ok bool) {
-	for i := len(f.Globals) - 1; i >= 0; i-- {
-		if f.Globals[i].Name == name {
-			return f.Globals[i].Value, true
+	for _, v := range slices.Backward(f.Globals) {
+		if v.Name == name {
+			return v.Value, true
 		}
 	}
 	return "", false
