@@ -18,7 +18,7 @@ var floors = map[string]int{
 	"monitors": 1, "alerts": 1, "resources": 1,
 	"monitors/monitortest": 2, "alerts/alerttest": 2, "resources/resourcetest": 2,
 
-	"internal/dial": 2, "internal/icmp": 2, "internal/lvs": 2, "internal/lvs/relay": 2, "internal/lvs/record": 2,
+	"internal/dial": 2, "internal/dial/dialtest": 2, "internal/icmp": 2, "internal/lvs": 2, "internal/lvs/relay": 2, "internal/lvs/record": 2,
 	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2, "internal/debian/unpack": 3, "internal/icmp/icmptest": 2,
 
 	"monitors/exec": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3,
@@ -32,8 +32,10 @@ var floors = map[string]int{
 }
 
 // neighbours are the imports on one floor that are meant: the engine is made of
-// what the configuration built, commands start daemons, backends serve a pool.
+// what the configuration built, commands start daemons, backends serve a pool,
+// watches have periods.
 var neighbours = map[string][]string{
+	"internal/watch":       {"internal/period"},
 	"internal/engine":      {"internal/config", "internal/schedule"},
 	"internal/cli":         {"internal/daemon"},
 	"internal/lvs/relay":   {"internal/lvs"},
@@ -41,7 +43,6 @@ var neighbours = map[string][]string{
 	"internal/lvs/lvstest": {"internal/lvs"},
 	"cmd/monitord":         {""},
 	"internal/debian":      {"internal/runcmd"},
-	"internal/icmp":        {"internal/dial"},
 }
 
 // doors are the third-party libraries that one package alone may import.
@@ -54,7 +55,7 @@ var doors = map[string][]string{
 	"github.com/emersion/go-smtp":     {"internal/mailsink"},
 	"github.com/spf13/cobra":          {"internal/cli"},
 	"github.com/sirupsen/logrus":      {"internal/daemon", "internal/engine", "internal/cli", "internal/lvs/record"},
-	"os/exec":                         {"internal/runcmd", "internal/debian"},
+	"os/exec":                         {"internal/runcmd", "internal/icmp/icmptest"},
 	"github.com/docker/docker":        {},
 	"github.com/hashicorp/memberlist": {},
 }

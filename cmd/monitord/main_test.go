@@ -1,0 +1,312 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/monitord/monitord/internal/daemon"
+)
+
+// The test binary is the daemon when this is set: the tests run the program
+// itself, with its plugins, signals and exit status.
+const asProgram = "MONITORD_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// patience is generous: these tests are about what happens, not how fast.
+const patience = 30 * time.Second
+
+// program runs it to its end.
+func program(t *testing.T, args ...string) (stdout, stderr string, exit int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c := exec.CommandContext(ctx, os.Args[0], args...)
+	c.Env = append(os.Environ(), asProgram+"=1")
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	err := c.Run()
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), c.ProcessState.ExitCode()
+}
+
+// A place is a folder with a configuration.
+type place struct {
+	folder, config, socket string
+}
+
+func newPlace(t *testing.T, config string) place {
+	t.Helper()
+	// A socket's path has room for 107 bytes (unix(7)); t.TempDir is too long.
+	folder, err := os.MkdirTemp("", "monitord")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	p := place{folder: folder, config: filepath.Join(folder, "m.toml"), socket: filepath.Join(folder, "m.sock")}
+	p.write(t, config)
+	return p
+}
+
+func (p place) write(t *testing.T, config string) {
+	t.Helper()
+	text := fmt.Sprintf("statedir = %q\nlogdir = %q\nsocket = %q\n%s", p.folder, p.folder, p.socket, config)
+	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A process is a daemon in the background.
+type process struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	mu  sync.Mutex
+	log bytes.Buffer
+	// seen is closed and replaced whenever the log grows.
+	seen chan struct{}
+	end  chan struct{}
+}
+
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.log.Write(b)
+	close(p.seen)
+	p.seen = make(chan struct{})
+	return len(b), nil
+}
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), seen: make(chan struct{}), end: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	p.cmd.Stderr = p
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // the exit status is read from ProcessState
+		close(p.end)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // nothing to do if it has ended
+		<-p.end
+	})
+	return p
+}
+
+// waitFor waits until the log holds the text n times.
+func (p *process) waitFor(text string, n int) {
+	p.t.Helper()
+	deadline := time.After(patience)
+	for {
+		p.mu.Lock()
+		have, seen := strings.Count(p.log.String(), text), p.seen
+		p.mu.Unlock()
+		if have >= n {
+			return
+		}
+		select {
+		case <-seen:
+		case <-p.end:
+			p.t.Fatalf("the daemon ended without saying %q:\n%s", text, p.text())
+		case <-deadline:
+			p.t.Fatalf("no %q in the log:\n%s", text, p.text())
+		}
+	}
+}
+
+func (p *process) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// wantEnd waits for the daemon to end by itself.
+func (p *process) wantEnd(status int) {
+	p.t.Helper()
+	select {
+	case <-p.end:
+	case <-time.After(patience):
+		p.t.Fatalf("the daemon does not end:\n%s", p.text())
+	}
+	if got := p.cmd.ProcessState.ExitCode(); got != status {
+		p.t.Errorf("exit status %d, want %d:\n%s", got, status, p.text())
+	}
+}
+
+// site is a watch of one server, at an address that the caller listens on or not.
+func site(address string) string {
+	return fmt.Sprintf(`
+[hostgroups]
+web = [%q]
+[[watch]]
+group = "web"
+service = "tcp"
+interval = "100ms"
+monitor = { type = "tcp", timeout = "1s" }
+`, address)
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func (p place) status(t *testing.T) daemon.Status {
+	t.Helper()
+	out, errs, exit := program(t, "status", "--json", "-s", p.socket)
+	if exit != 0 {
+		t.Fatalf("status: exit %d: %s", exit, errs)
+	}
+	var s daemon.Status
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatalf("status: %v in %s", err, out)
+	}
+	return s
+}
+
+func TestEndToEndDaemon(t *testing.T) {
+	l := listen(t)
+	p := newPlace(t, site(l.Addr().String()))
+	d := start(t, "run", "-c", p.config)
+	d.waitFor("msg=started", 1)
+	_ = l.Close()
+	d.waitFor("msg=down", 1)
+	if s := p.status(t); s.Engine.Watches[0].State != "failed" || s.Engine.Watches[0].Hosts[0].State != "down" {
+		t.Errorf("status: %+v", s.Engine.Watches[0])
+	}
+	if out, errs, exit := program(t, "status", "-s", p.socket, "web:tcp"); exit != 0 || !strings.Contains(out, "refused") {
+		t.Errorf("status web:tcp: exit %d, %s%s", exit, out, errs)
+	}
+	if _, errs, exit := program(t, "status", "-s", p.socket, "web:htp"); exit != 1 || !strings.Contains(errs, "there are web:tcp") {
+		t.Errorf("status of a watch that is not there: exit %d, %s", exit, errs)
+	}
+
+	// A second daemon on the same socket says so and ends.
+	if _, errs, exit := program(t, "run", "-c", p.config); exit != 1 || !strings.Contains(errs, "another daemon answers") {
+		t.Errorf("a second daemon: exit %d, %s", exit, errs)
+	}
+
+	// A bad configuration changes nothing; the state survives a good one.
+	p.write(t, site(l.Addr().String())+"\nnonsense = 1\n")
+	if _, errs, exit := program(t, "reload", "-s", p.socket); exit != 1 || !strings.Contains(errs, "nonsense") || !strings.Contains(errs, "stays in force") {
+		t.Errorf("reload of a bad file: exit %d, %s", exit, errs)
+	}
+	results := p.status(t).Engine.Watches[0].Runs
+	p.write(t, site(l.Addr().String())+"\n[log]\nlevel = \"debug\"\n")
+	d.signal(syscall.SIGHUP)
+	d.waitFor("configuration reloaded", 1)
+	if s := p.status(t).Engine.Watches[0]; s.State != "failed" || s.Runs < results {
+		t.Errorf("after the reload: %+v", s)
+	}
+	d.signal(syscall.SIGTERM)
+	d.wantEnd(0)
+	if _, errs, exit := program(t, "status", "-s", p.socket); exit != 1 || !strings.Contains(errs, "no daemon answers") {
+		t.Errorf("status without a daemon: exit %d, %s", exit, errs)
+	}
+}
+
+// TestEndToEndHangupDuringStart sends SIGHUPs as soon as the daemon shows itself,
+// which is before it has started: they must not end it, and must be served.
+func TestEndToEndHangupDuringStart(t *testing.T) {
+	p := newPlace(t, site(listen(t).Addr().String()))
+	d := start(t, "run", "-c", p.config)
+	appears(t, p.socket)
+	for range 20 {
+		d.signal(syscall.SIGHUP)
+	}
+	d.waitFor("configuration reloaded", 1)
+	d.signal(syscall.SIGTERM)
+	d.wantEnd(0)
+}
+
+// appears waits for a file.
+func appears(t *testing.T, file string) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(file); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s does not appear", file)
+}
+
+// TestEndToEndHangingMonitor: SIGTERM does not wait for a monitor that hangs.
+func TestEndToEndHangingMonitor(t *testing.T) {
+	p := newPlace(t, "")
+	script := filepath.Join(p.folder, "hang.monitor")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\ntrap '' TERM\necho started >&2\n: >"+p.folder+"/running\nsleep 600\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, fmt.Sprintf("[hostgroups]\nweb = [\"w1\"]\n[[watch]]\ngroup = \"web\"\nservice = \"x\"\ninterval = \"100ms\"\nmonitor = { type = \"exec\", program = %q }\n", script))
+	d := start(t, "run", "-c", p.config)
+	d.waitFor("msg=started", 1)
+	appears(t, filepath.Join(p.folder, "running"))
+	began := time.Now()
+	d.signal(syscall.SIGTERM)
+	d.wantEnd(0)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("the end took %s", took)
+	}
+}
+
+func TestEndToEndCommandLine(t *testing.T) {
+	p := newPlace(t, site(listen(t).Addr().String()))
+	bad := newPlace(t, site("127.0.0.1:1")+"intervall = \"5s\"\n")
+	for _, tc := range []struct {
+		args      string
+		exit      int
+		out, errs string
+	}{
+		{"check -c " + p.config, 0, "ok, 1 watches", ""},
+		{"check -c " + bad.config, 1, "", "did you mean"},
+		{"check -c " + p.folder + "/nowhere.toml", 1, "", "nowhere.toml"},
+		{"test monitor web:tcp -c " + p.config, 0, "1 of 1 up", ""},
+		{"test monitor web:tpc -c " + p.config, 1, "", "there are web:tcp"},
+		{"test alert web:tcp -c " + p.config, 1, "", "no such alert"},
+		{"version", 0, "monitord", ""},
+		{"--help", 0, "monitord check", ""},
+		{"completion bash", 0, "complete", ""},
+		{"chekc", 2, "", "chekc"},
+		{"check --confg x", 2, "", "--help"},
+		{"check stray", 2, "", "stray"},
+	} {
+		out, errs, exit := program(t, strings.Fields(tc.args)...)
+		if exit != tc.exit || !strings.Contains(out, tc.out) || !strings.Contains(errs, tc.errs) {
+			t.Errorf("monitord %s: exit %d, want %d\nstdout %s\nstderr %s", tc.args, exit, tc.exit, out, errs)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.uber.org/goleak"
+
+	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/control"
+	"github.com/monitord/monitord/monitors"
+
+	_ "github.com/monitord/monitord/alerts/ipvs"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is generous: these tests are about what happens, not how fast.
+const patience = 30 * time.Second
+
+func init() {
+	monitors.Register("test-always", struct{}{}, func(struct{}, monitors.Site) (monitors.Monitor, error) {
+		return monitors.EachHost(8, time.Second, func(context.Context, string) error { return nil }), nil
+	})
+	alerts.Register("test-nothing", struct{}{}, func(struct{}, alerts.Site) (alerts.Alert, error) { return nothing{}, nil })
+}
+
+type nothing struct{}
+
+func (nothing) Send(context.Context, alerts.Event) error { return nil }
+
+// A lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// A fixture is a daemon in this process.
+type fixture struct {
+	t              *testing.T
+	folder, socket string
+	config         string
+	hangup         chan os.Signal
+	log            lockedBuffer
+	stop           func() error
+}
+
+func newFixture(t *testing.T, text string) *fixture {
+	t.Helper()
+	// A socket's path has room for 107 bytes (unix(7)).
+	folder, err := os.MkdirTemp("", "monitord")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	f := &fixture{t: t, folder: folder, socket: filepath.Join(folder, "s"), config: filepath.Join(folder, "m.toml"), hangup: make(chan os.Signal, 1)}
+	f.write(text)
+	return f
+}
+
+func (f *fixture) write(text string) {
+	f.t.Helper()
+	text = fmt.Sprintf("statedir = %q\nsocket = %q\n", f.folder, f.socket) + text
+	if err := os.WriteFile(f.config, []byte(text), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) start() {
+	f.t.Helper()
+	log := logrus.New()
+	log.SetOutput(&f.log)
+	ctx, cancel := context.WithCancel(f.t.Context())
+	started, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- Run(ctx, Options{
+			ConfigFile: f.config, Log: log, Hangup: f.hangup, Version: "test",
+			Started: func() { close(started) }, ConfigureLog: func(config.Log) {},
+		})
+	}()
+	f.stop = func() error { cancel(); return <-done }
+	select {
+	case <-started:
+	case err := <-done:
+		f.t.Fatalf("the daemon did not start: %v", err)
+	}
+}
+
+// eventually waits until a condition holds.
+func (f *fixture) eventually(what string, holds func() bool) {
+	f.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if holds() {
+			return
+		}
+	}
+	f.t.Fatalf("not within %s: %s\n%s", patience, what, f.log.String())
+}
+
+func (f *fixture) status() Status {
+	f.t.Helper()
+	var s Status
+	if err := control.NewClient(f.socket).Status(f.t.Context(), &s); err != nil {
+		f.t.Fatal(err)
+	}
+	return s
+}
+
+const oneWatch = `
+[hostgroups]
+web = ["127.0.0.1"]
+[[watch]]
+group = "web"
+service = "always"
+interval = "100ms"
+monitor = { type = "test-always" }
+`
+
+func freePort(t *testing.T) (net.Listener, string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, l.Addr().String()
+}
+
+func TestHangupBeforeTheStartIsServedAfterIt(t *testing.T) {
+	f := newFixture(t, oneWatch)
+	f.hangup <- syscall.SIGHUP
+	f.start()
+	f.eventually("the reload", func() bool { return strings.Contains(f.log.String(), "configuration reloaded") })
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReloadOfABadFileChangesNothing(t *testing.T) {
+	f := newFixture(t, oneWatch)
+	f.start()
+	f.write(oneWatch + "[[watch]]\ngroup = \"nowhere\"\n")
+	f.hangup <- syscall.SIGHUP
+	f.eventually("the complaint", func() bool { return strings.Contains(f.log.String(), "was not reloaded") })
+	if n := len(f.status().Engine.Watches); n != 1 {
+		t.Errorf("%d watches after a bad reload, want 1", n)
+	}
+	f.write("socket = \"/elsewhere\"\n" + strings.TrimPrefix(oneWatch, "\n"))
+	if err := control.NewClient(f.socket).Reload(t.Context()); err == nil {
+		t.Error("a duplicate key was accepted")
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASecondDaemonSaysSo(t *testing.T) {
+	f := newFixture(t, oneWatch)
+	f.start()
+	err := Run(t.Context(), Options{ConfigFile: f.config, Log: logrus.New(), ConfigureLog: func(config.Log) {}})
+	if err == nil || !strings.Contains(err.Error(), "another daemon answers") {
+		t.Errorf("a second daemon got %v", err)
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestVirtualServiceWhosePortIsTaken: it is said, the rest goes on, and it is
+// served when the port is free.
+func TestVirtualServiceWhosePortIsTaken(t *testing.T) {
+	taken, address := freePort(t)
+	other, free := freePort(t)
+	real1, realAddress := freePort(t)
+	defer real1.Close()
+	_ = other.Close()
+	text := strings.Replace(oneWatch, `["127.0.0.1"]`, fmt.Sprintf("[%q]", realAddress), 1) + `
+  [[watch.period]]
+  alert = [{ type = "ipvs", virtual = "a" }, { type = "ipvs", virtual = "b" }]
+`
+	for name, at := range map[string]string{"a": address, "b": free} {
+		text += fmt.Sprintf("[[virtual]]\nname = %q\naddress = %q\nreal = [{ host = %q }]\n", name, at, realAddress)
+	}
+	f := newFixture(t, text)
+	f.start()
+	reachable := func(address string) bool {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err != nil {
+			return false
+		}
+		_ = c.Close()
+		return true
+	}
+	f.eventually("service b", func() bool { return reachable(free) })
+	if !strings.Contains(f.log.String(), address) {
+		t.Errorf("the taken port is not in the log:\n%s", f.log.String())
+	}
+	_ = taken.Close()
+	if err := control.NewClient(f.socket).Reload(t.Context()); err != nil {
+		t.Error(err)
+	}
+	f.eventually("service a", func() bool { return reachable(address) })
+	f.eventually("both pools full", func() bool {
+		s := f.status()
+		return s.Virtuals[0].Up == 1 && s.Virtuals[1].Up == 1
+	})
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+}
