@@ -31,8 +31,7 @@ func Run(args []string, in io.Reader, out, errs io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if usage, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(errs, "monitord: %v\n\nTry \"%s --help\".\n", err, usage.command)
 		return 2
 	}

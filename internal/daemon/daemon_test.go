@@ -71,7 +71,7 @@ type fixture struct {
 func newFixture(t *testing.T, text string) *fixture {
 	t.Helper()
 	// A socket's path has room for 107 bytes (unix(7)).
-	folder, err := os.MkdirTemp("", "monitord")
+	folder, err := os.MkdirTemp("", "monitord") //nolint:usetesting // too long, see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,8 +193,8 @@ func TestASecondDaemonSaysSo(t *testing.T) {
 func TestVirtualServiceWhosePortIsTaken(t *testing.T) {
 	taken, address := freePort(t)
 	other, free := freePort(t)
-	real1, realAddress := freePort(t)
-	defer real1.Close()
+	server, realAddress := freePort(t)
+	defer func() { _ = server.Close() }()
 	_ = other.Close()
 	text := strings.Replace(oneWatch, `["127.0.0.1"]`, fmt.Sprintf("[%q]", realAddress), 1) + `
   [[watch.period]]

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -85,9 +86,7 @@ func (e *Engine) adopt(site *config.Site) {
 	for i := range site.Watches {
 		w := &site.Watches[i]
 		e.watches[w.Key] = w
-		for id, a := range w.Actions {
-			e.actions[id] = a
-		}
+		maps.Copy(e.actions, w.Actions)
 	}
 }
 

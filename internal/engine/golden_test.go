@@ -171,8 +171,7 @@ func (p *replayer) machines() []watch.Config {
 
 // wantError is for configurations that mon refuses.
 func (p *replayer) wantError(err error) {
-	var bad *moncf.Error
-	if !errors.As(err, &bad) {
+	if _, ok := errors.AsType[*moncf.Error](err); !ok {
 		p.Fatal(err)
 	}
 	for _, e := range p.trace.Trace.Events {

@@ -130,7 +130,7 @@ func wrong() []struct {
 		{"output and exit status agree with the verdicts", "has no output", spoilt(func(_ monitors.Request, result *monitors.Result) {
 			result.Output = nil
 		})},
-		{"output and exit status agree with the verdicts", "names all hosts", spoilt(func(r monitors.Request, result *monitors.Result) {
+		{"output and exit status agree with the verdicts", "names all hosts", spoilt(func(_ monitors.Request, result *monitors.Result) {
 			result.Output = []byte("up down\n")
 		})},
 		{"duplicate hosts", "keeps one of each", spoilt(func(_ monitors.Request, result *monitors.Result) {

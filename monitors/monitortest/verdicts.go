@@ -15,21 +15,21 @@ import (
 
 // run checks hosts and verifies everything that the contract says of a complete
 // run's result.
-func run(ctx context.Context, b bench, m monitors.Monitor, r monitors.Request) (monitors.Result, error) {
+func run(ctx context.Context, b bench, m monitors.Monitor, r monitors.Request) error {
 	start := time.Now()
 	result, err := call(ctx, m, r)
 	if err != nil {
-		return result, err
+		return err
 	}
 	took := time.Since(start)
 	for _, verify := range []error{
 		b.wellFormed(r.Hosts, result), b.judged(r.Hosts, result), withinTime(result, took),
 	} {
 		if verify != nil {
-			return result, fmt.Errorf("%d hosts, %q first: %w", len(r.Hosts), r.Hosts[:min(len(r.Hosts), 5)], verify)
+			return fmt.Errorf("%d hosts, %q first: %w", len(r.Hosts), r.Hosts[:min(len(r.Hosts), 5)], verify)
 		}
 	}
-	return result, nil
+	return nil
 }
 
 // call calls Check within bounds: a panic or an endless run becomes an error.
@@ -139,7 +139,7 @@ func (b bench) agrees(hosts []string, result monitors.Result) error {
 	}
 	summary, _, _ := strings.Cut(string(result.Output), "\n")
 	named := map[string]bool{}
-	for _, name := range strings.Fields(summary) {
+	for name := range strings.FieldsSeq(summary) {
 		named[name] = true
 	}
 	if !maps.Equal(named, down) {
