@@ -63,13 +63,13 @@ func (m *eachHost) one(run context.Context, host string) (r HostResult) {
 	case err == nil:
 		r.Verdict, r.Took = Up, time.Since(start)
 	case errors.Is(err, ErrUntested):
-		r.Verdict, r.Reason = Unknown, oneLine(err)
+		r.Verdict, r.Reason = Unknown, reason(host, err)
 	case run.Err() != nil:
 		r.Verdict, r.Reason = Unknown, "not finished before the run's deadline"
 	case errors.Is(err, context.DeadlineExceeded):
 		r.Verdict, r.Reason = Down, fmt.Sprintf("no answer within %s", m.timeout)
 	default:
-		r.Verdict, r.Reason = Down, oneLine(err)
+		r.Verdict, r.Reason = Down, reason(host, err)
 	}
 	return r
 }
@@ -95,8 +95,10 @@ func Summarise(hosts []HostResult) Result {
 	return r
 }
 
-func oneLine(err error) string {
-	return strings.Join(strings.Fields(err.Error()), " ")
+// reason is an error in one line, without the host's name in front: that stands
+// beside it wherever it is shown.
+func reason(host string, err error) string {
+	return strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), host+": ")
 }
 
 // panicSite returns the source line that panicked: the first frame below the

@@ -197,7 +197,7 @@ func printWatch(out io.Writer, all []engine.WatchStatus, name string) error {
 		}
 		for _, d := range w.Deliveries {
 			if d.Error != "" {
-				fmt.Fprintf(out, "  %s  not delivered: %s: %s\n", d.At.Format("15:04:05.000"), d.Action, d.Error)
+				fmt.Fprintf(out, "  %s  %s (%s): %s\n", d.At.Format("15:04:05.000"), d.Alert, d.List, d.Error)
 			}
 		}
 		return nil

@@ -49,10 +49,11 @@ type Engine struct {
 
 // A Delivery is the last attempt of one action of a watch.
 type Delivery struct {
-	Action string
-	At     time.Time
-	Took   time.Duration
-	Error  string // empty if it was delivered
+	Alert string    `json:"alert"` // "mail ops@example.org"
+	List  string    `json:"list"`  // mon's word: failure, up, state
+	At    time.Time `json:"at"`
+	Took  float64   `json:"seconds"`
+	Error string    `json:"error,omitempty"` // empty if it was delivered
 }
 
 // New returns an engine for a site. Run makes it work.
@@ -257,7 +258,7 @@ func (e *Engine) dispatch(notices []watch.Notice) {
 		if !ok || w == nil || e.outbox == nil {
 			continue
 		}
-		m := &message{box: n.Key.String() + " " + n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n)}
+		m := &message{box: n.Key.String() + " " + n.Action.Name, name: n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n)}
 		if !w.Compat && n.Kind != watch.Test {
 			m.destination = n.Action.Name
 		}
@@ -382,13 +383,24 @@ func shorten(names []string) []string {
 	return append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(names)-most))
 }
 
+// states is who is up, down and unknown, for the log.
+func states(hosts []alerts.Host) string {
+	count := map[alerts.HostState]int{}
+	for _, h := range hosts {
+		count[h.State]++
+	}
+	return fmt.Sprintf("%d up, %d down, %d unknown", count[alerts.HostUp], count[alerts.HostDown], count[alerts.HostUnknown])
+}
+
 // delivered is told of each attempt to send an alert.
 func (e *Engine) delivered(d delivery) {
 	m := d.message
 	key := watch.Key{Group: m.event.Group, Service: m.event.Service}
-	log := e.log.WithFields(logrus.Fields{"watch": key.String(), "alert": m.box, "kind": m.event.Kind.String(), "took": d.took.Round(time.Millisecond).String()})
-	entry := Delivery{Action: m.action, At: time.Now(), Took: d.took}
+	log := e.log.WithFields(logrus.Fields{"watch": key.String(), "alert": m.name, "kind": m.event.Kind.String(), "took": d.took.Round(time.Millisecond).String()})
+	entry := Delivery{Alert: m.name, List: m.event.Kind.String(), At: time.Now(), Took: d.took.Seconds()}
 	switch {
+	case d.err == nil && m.follows():
+		log.WithField("hosts", states(m.event.Hosts)).Info("pool told")
 	case d.err == nil:
 		log.WithField("reason", m.event.Reason).Info("alert sent")
 	case errors.Is(d.err, alerts.ErrDelivered):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ type message struct {
 	// box names the line that the message waits in: messages of one watch to one
 	// destination are delivered in order.
 	box string
+	// name is the alert for people: "mail ops@example.org".
+	name string
 	// destination is what the rate limit counts, over all watches; empty for no
 	// limit.
 	destination string
@@ -58,6 +61,7 @@ type outbox struct {
 	ctx     context.Context
 	report  func(delivery)
 	limiter *limiter
+	closing chan struct{} // closed by close
 
 	mu      sync.Mutex // protects what follows
 	boxes   map[string]*box
@@ -75,7 +79,7 @@ type box struct {
 // newOutbox returns an outbox that gives up when ctx is done. report is told of
 // each attempt, from several goroutines.
 func newOutbox(ctx context.Context, report func(delivery)) *outbox {
-	o := &outbox{ctx: ctx, report: report, boxes: map[string]*box{}}
+	o := &outbox{ctx: ctx, report: report, boxes: map[string]*box{}, closing: make(chan struct{})}
 	o.limiter = newLimiter(func(m *message) { o.enqueue(m) })
 	return o
 }
@@ -140,6 +144,7 @@ func (o *outbox) work(name string, b *box) {
 			pause = min(2*pause, longestWait)
 		case <-b.wake:
 			pause = firstPause
+		case <-o.closing:
 		case <-o.ctx.Done():
 		}
 	}
@@ -149,6 +154,9 @@ func (o *outbox) work(name string, b *box) {
 func (o *outbox) first(name string, b *box) *message {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.closed { // each message gets its one attempt, but no second
+		b.waiting = slices.DeleteFunc(b.waiting, func(m *message) bool { return m.tried })
+	}
 	if len(b.waiting) == 0 || o.ctx.Err() != nil {
 		delete(o.boxes, name)
 		return nil
@@ -211,8 +219,8 @@ func (o *outbox) drop(gone func(action string) bool) {
 	}
 }
 
-// close accepts nothing more and waits until all is delivered, or the context
-// given to newOutbox is done.
+// close accepts nothing more and waits until all has been tried once, or the
+// context given to newOutbox is done. Call it once.
 func (o *outbox) close() {
 	for _, m := range o.limiter.close() {
 		o.enqueue(m)
@@ -220,6 +228,7 @@ func (o *outbox) close() {
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()
+	close(o.closing)
 	o.workers.Wait()
 }
 
@@ -331,7 +340,7 @@ func sum(held []*message) *message {
 	summary := fmt.Sprintf("%d more alerts in the last minute", len(order))
 	exit := 1
 	return &message{
-		box: "sum of " + first.destination, action: "sum of " + first.destination, alert: first.alert, since: time.Now(),
+		box: "sum of " + first.destination, name: first.name, action: "sum of " + first.destination, alert: first.alert, since: time.Now(),
 		event: alerts.Event{
 			Kind: kind, Group: "monitord", Service: "alerts", Time: time.Now(), Exit: &exit,
 			Summary: summary, Output: []byte(summary + "\n" + text.String()),

@@ -64,8 +64,8 @@ func outboxTest(t *testing.T, f func(t *testing.T, o *outbox, reports *[]deliver
 		var reports []delivery
 		o := newOutbox(ctx, func(d delivery) { mu.Lock(); defer mu.Unlock(); reports = append(reports, d) })
 		f(t, o, &reports)
-		cancel()
 		o.close()
+		cancel()
 	})
 }
 
@@ -200,5 +200,21 @@ func TestCloseWaitsForWhatIsBeingSent(t *testing.T) {
 		o.put(testMessage(r, alerts.Failure, "1"))
 		o.close()
 		r.want(t, "failure 1")
+	})
+}
+
+func TestCloseDoesNotWaitForAServerThatIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		o := newOutbox(ctx, func(delivery) {})
+		r := &recorder{fail: func(int, alerts.Event) error { return errDown }}
+		o.put(testMessage(r, alerts.Failure, "1"))
+		time.Sleep(10 * time.Second)
+		start := time.Now()
+		o.close()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("the end waited %s for a message that had been tried", took)
+		}
 	})
 }

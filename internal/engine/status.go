@@ -72,7 +72,7 @@ func (e *Engine) Status() Status {
 		for _, d := range e.deliveries[key] {
 			w.Deliveries = append(w.Deliveries, d)
 		}
-		slices.SortFunc(w.Deliveries, func(a, b Delivery) int { return cmp.Compare(a.Action, b.Action) })
+		slices.SortFunc(w.Deliveries, func(a, b Delivery) int { return cmp.Or(cmp.Compare(a.Alert, b.Alert), cmp.Compare(a.List, b.List)) })
 		s.Watches = append(s.Watches, w)
 	}
 	e.mu.Unlock()
