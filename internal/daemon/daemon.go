@@ -82,7 +82,9 @@ func assemble(ctx context.Context, o Options) (*daemon, error) {
 	if d.site, err = load(o.ConfigFile, d.pool); err != nil {
 		return nil, errors.Join(err, listener.Close(), d.pool.Close())
 	}
-	d.engine = engine.New(d.site, o.Log)
+	if d.engine, err = engine.New(d.site, o.Log); err != nil {
+		return nil, errors.Join(err, listener.Close(), d.pool.Close())
+	}
 	return d, nil
 }
 
@@ -131,10 +133,10 @@ func (d *daemon) run(ctx context.Context) error {
 	if d.Started != nil {
 		d.Started()
 	}
-	err := d.engine.Run(ctx, grace)
+	d.engine.Run(ctx, grace)
 	stopServing()
 	parts.Wait()
-	err = errors.Join(err, d.pool.Close())
+	err := d.pool.Close()
 	d.Log.Info("ended")
 	return err
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,10 +22,13 @@ func BenchmarkTenThousandWatches(b *testing.B) {
 		m.runs = make([]time.Time, 0, 64)
 		watches = append(watches, testWatch(fmt.Sprintf("g%d", i), m, &recorder{}, "h"))
 	}
-	e := New(&config.Site{Watches: watches, Global: config.Global{RandStart: time.Second}}, quiet())
+	e, err := New(&config.Site{Watches: watches, Global: config.Global{RandStart: time.Second}}, quiet())
+	if err != nil {
+		b.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- e.Run(ctx, time.Second) }()
+	var running sync.WaitGroup
+	running.Go(func() { e.Run(ctx, time.Second) })
 	time.Sleep(2 * time.Second) // the first runs are spread over a second
 	before, began := cpu(b), time.Now()
 	started := e.scheduler.Stats().Started
@@ -35,9 +39,7 @@ func BenchmarkTenThousandWatches(b *testing.B) {
 	b.ReportMetric(100*float64(cpu(b)-before)/float64(wall), "%core")
 	b.ReportMetric(float64(e.scheduler.Stats().Started-started)/wall.Seconds(), "runs/s")
 	cancel()
-	if err := <-done; err != nil {
-		b.Error(err)
-	}
+	running.Wait()
 }
 
 func cpu(b *testing.B) time.Duration {

@@ -36,8 +36,9 @@ type Engine struct {
 	log       logrus.FieldLogger
 	scheduler *schedule.Scheduler
 	outbox    *outbox
-	started   time.Time
-	tick      chan struct{} // pokes the trap clock
+	// stopSending ends what the outbox is sending.
+	stopSending context.CancelFunc
+	tick        chan struct{} // pokes the trap clock
 
 	mu         sync.Mutex // protects what follows
 	set        *watch.Set
@@ -56,16 +57,20 @@ type Delivery struct {
 	Error string    `json:"error,omitempty"` // empty if it was delivered
 }
 
-// New returns an engine for a site. Run makes it work.
-func New(site *config.Site, log logrus.FieldLogger) *Engine {
-	e := &Engine{
-		log: log, started: time.Now(), tick: make(chan struct{}, 1),
-		deliveries: map[watch.Key]map[string]Delivery{},
-	}
+// New returns an engine for a site; Run makes it work. Reload and Status may be
+// called before that.
+func New(site *config.Site, log logrus.FieldLogger) (*Engine, error) {
+	e := &Engine{log: log, tick: make(chan struct{}, 1), deliveries: map[watch.Key]map[string]Delivery{}}
+	sending, stop := context.WithCancel(context.Background())
+	e.outbox, e.stopSending = newOutbox(sending, e.delivered), stop
 	e.scheduler = schedule.New(schedule.Config{Panicked: e.panicked})
 	e.adopt(site)
 	e.set = watch.New(machines(site), options(site))
-	return e
+	if err := e.scheduler.Replace(sending, e.plan(site)); err != nil {
+		stop()
+		return nil, fmt.Errorf("schedule the watches: %w", err)
+	}
+	return e, nil
 }
 
 func machines(site *config.Site) []watch.Config {
@@ -92,26 +97,18 @@ func (e *Engine) adopt(site *config.Site) {
 }
 
 // Run works until ctx is done, and returns when every check has ended and every
-// alert that was being sent is sent or given up; grace bounds the latter.
-func (e *Engine) Run(ctx context.Context, grace time.Duration) error {
-	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopSending()
+// alert that was due has had an attempt; grace bounds the latter. Call it once.
+func (e *Engine) Run(ctx context.Context, grace time.Duration) {
+	defer e.stopSending()
 	e.mu.Lock()
-	e.outbox = newOutbox(sending, e.delivered)
 	e.dispatch(e.set.Start(time.Now()))
-	site := e.site
 	e.mu.Unlock()
-	if err := e.scheduler.Replace(ctx, e.plan(site)); err != nil {
-		return fmt.Errorf("schedule the watches: %w", err)
-	}
 	var trapClock sync.WaitGroup
 	trapClock.Go(func() { e.runTrapClock(ctx) })
 	e.scheduler.Run(ctx)
 	trapClock.Wait()
-	stop := time.AfterFunc(grace, stopSending)
-	defer stop.Stop()
+	defer time.AfterFunc(grace, e.stopSending).Stop()
 	e.outbox.close()
-	return nil
 }
 
 // plan turns watches into jobs.
@@ -255,7 +252,7 @@ func (e *Engine) dispatch(notices []watch.Notice) {
 		n := &notices[i]
 		alert, ok := e.actions[n.Action.ID]
 		w := e.watches[n.Key]
-		if !ok || w == nil || e.outbox == nil {
+		if !ok || w == nil {
 			continue
 		}
 		m := &message{box: n.Key.String() + " " + n.Action.Name, name: n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n)}
@@ -278,8 +275,7 @@ func (e *Engine) Reload(ctx context.Context, site *config.Site) error {
 		e.dispatch(e.set.StartupAlerts(now))
 	}
 	e.dispatch(e.set.Follow(now))
-	actions := e.actions
-	e.outbox.drop(func(action string) bool { return actions[action] == nil })
+	e.outbox.rebind(e.actions)
 	e.mu.Unlock()
 	e.pokeTrapClock()
 	if err := e.scheduler.Replace(ctx, e.plan(site)); err != nil {

@@ -92,15 +92,16 @@ func quiet() *logrus.Logger {
 func engineTest(t *testing.T, watches []config.Watch, f func(t *testing.T, e *Engine)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		e := New(&config.Site{Watches: watches}, quiet())
+		e, err := New(&config.Site{Watches: watches}, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- e.Run(ctx, 5*time.Second) }()
+		var running sync.WaitGroup
+		running.Go(func() { e.Run(ctx, 5*time.Second) })
 		f(t, e)
 		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run returned %v", err)
-		}
+		running.Wait()
 	})
 }
 

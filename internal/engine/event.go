@@ -74,5 +74,5 @@ func Test(ctx context.Context, w *config.Watch, n *watch.Notice) error {
 	if !ok {
 		return fmt.Errorf("no alert is built for %s", n.Action.ID)
 	}
-	return send(ctx, &message{alert: alert, event: event(w, n)})
+	return send(ctx, alert, event(w, n))
 }

@@ -129,11 +129,11 @@ func (b *box) accept(m *message) {
 func (o *outbox) work(name string, b *box) {
 	pause := firstPause
 	for {
-		m := o.first(name, b)
+		m, alert := o.first(name, b)
 		if m == nil {
 			return
 		}
-		final := o.attempt(m)
+		final := o.attempt(m, alert)
 		o.settle(b, m, final)
 		if final {
 			pause = firstPause
@@ -150,8 +150,9 @@ func (o *outbox) work(name string, b *box) {
 	}
 }
 
-// first returns the message to deliver next, nil if the box is done with.
-func (o *outbox) first(name string, b *box) *message {
+// first returns the message to deliver next, and through what; nil if the box is
+// done with.
+func (o *outbox) first(name string, b *box) (*message, alerts.Alert) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed { // each message gets its one attempt, but no second
@@ -159,13 +160,13 @@ func (o *outbox) first(name string, b *box) *message {
 	}
 	if len(b.waiting) == 0 || o.ctx.Err() != nil {
 		delete(o.boxes, name)
-		return nil
+		return nil, nil
 	}
 	select { // what is new is in the line already
 	case <-b.wake:
 	default:
 	}
-	return b.waiting[0]
+	return b.waiting[0], b.waiting[0].alert
 }
 
 // settle takes a message that is done with out of the line, wherever it is now.
@@ -184,38 +185,37 @@ func (o *outbox) settle(b *box, m *message, final bool) {
 	}
 }
 
-func (o *outbox) attempt(m *message) (final bool) {
+func (o *outbox) attempt(m *message, alert alerts.Alert) (final bool) {
 	ctx, cancel := context.WithTimeout(o.ctx, sendTimeout)
 	defer cancel()
 	start := time.Now()
-	err := send(ctx, m)
+	err := send(ctx, alert, m.event)
 	final = err == nil || errors.Is(err, alerts.ErrDelivered) || m.event.Kind == alerts.Test || time.Since(m.since) > giveUp
 	o.report(delivery{message: m, err: err, final: final, took: time.Since(start)})
 	return final
 }
 
 // send calls the plugin; one that panics has failed, and nothing else.
-func send(ctx context.Context, m *message) (err error) {
+func send(ctx context.Context, alert alerts.Alert, e alerts.Event) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the alert panicked: %v", p)
 		}
 	}()
-	return m.alert.Send(ctx, m.event)
+	return alert.Send(ctx, e)
 }
 
-// drop removes what waits for actions that are no longer configured.
-func (o *outbox) drop(gone func(action string) bool) {
+// rebind makes what waits go through the alerts of a new configuration; what has
+// no alert any more is dropped.
+func (o *outbox) rebind(actions map[string]alerts.Alert) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, b := range o.boxes {
-		kept := b.waiting[:0]
-		for _, m := range b.waiting {
-			if !gone(m.action) {
-				kept = append(kept, m)
-			}
-		}
-		b.waiting = kept
+		b.waiting = slices.DeleteFunc(b.waiting, func(m *message) bool {
+			alert, ok := actions[m.action]
+			m.alert = alert
+			return !ok
+		})
 	}
 }
 
