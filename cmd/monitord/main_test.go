@@ -291,7 +291,7 @@ func TestEndToEndCommandLine(t *testing.T) {
 		exit      int
 		out, errs string
 	}{
-		{"check -c " + p.config, 0, "ok, 1 watches", ""},
+		{"check -c " + p.config, 0, "ok, 1 watch, 0 virtual services", ""},
 		{"check -c " + bad.config, 1, "", "did you mean"},
 		{"check -c " + p.folder + "/nowhere.toml", 1, "", "nowhere.toml"},
 		{"test monitor web:tcp -c " + p.config, 0, "1 of 1 up", ""},
@@ -307,6 +307,30 @@ func TestEndToEndCommandLine(t *testing.T) {
 		out, errs, exit := program(t, strings.Fields(tc.args)...)
 		if exit != tc.exit || !strings.Contains(out, tc.out) || !strings.Contains(errs, tc.errs) {
 			t.Errorf("monitord %s: exit %d, want %d\nstdout %s\nstderr %s", tc.args, exit, tc.exit, out, errs)
+		}
+	}
+}
+
+// TestEndToEndEveryExample checks each file under etc, and the configuration in
+// the README.
+func TestEndToEndEveryExample(t *testing.T) {
+	files, err := filepath.Glob("../../etc/*.toml")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("examples: %v, %v", files, err)
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(readme), "```toml\n")
+	example, _, found := strings.Cut(after, "```")
+	if !found {
+		t.Fatal("no example in the README")
+	}
+	files = append(files, newPlace(t, example).config)
+	for _, file := range files {
+		if out, errs, exit := program(t, "check", "-c", file); exit != 0 {
+			t.Errorf("%s: exit %d\n%s%s", file, exit, out, errs)
 		}
 	}
 }

@@ -30,10 +30,17 @@ the daemon would run it, 1 if not.`,
 		for _, w := range site.Warnings {
 			fmt.Fprintln(c.OutOrStdout(), "warning:", w)
 		}
-		fmt.Fprintf(c.OutOrStdout(), "%s: ok, %d watches, %d virtual services\n", *file, len(site.Watches), len(site.Virtuals))
+		fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", *file, count(len(site.Watches), "watch", "watches"), count(len(site.Virtuals), "virtual service", "virtual services"))
 		return nil
 	}
 	return c
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func loadSite(file string) (*config.Site, error) {

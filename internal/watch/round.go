@@ -1,0 +1,270 @@
+package watch
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// alertFailure runs a failure through the order of tests.
+func (s *Set) alertFailure(now time.Time, sv *service, kind Kind, summary string, r Result, subjects []*subject) []Notice {
+	round := newRound(s, sv, now, kind)
+	round.summary, round.output = summary, r.Output
+	for _, sub := range subjects {
+		round.judge(sub)
+	}
+	return round.notices()
+}
+
+// alertRecovery tells of a success. Without a recovery only those are told who
+// are told everything (redistribute).
+func (s *Set) alertRecovery(now time.Time, sv *service, recovered bool, subjects []*subject) []Notice {
+	if sv.Redistribute == nil && (!recovered || !sv.hasUpAlerts()) {
+		return nil
+	}
+	round := newRound(s, sv, now, Up)
+	zero := 0
+	round.exit = &zero
+	round.summary, round.output = sv.summary, sv.output
+	if sv.Scope == ScopeHost {
+		round.summary = names(subjects)
+	}
+	for _, sub := range subjects {
+		round.judge(sub)
+	}
+	return round.notices()
+}
+
+func (sv *service) hasUpAlerts() bool {
+	return slices.ContainsFunc(sv.Periods, func(p Period) bool { return len(p.UpAlerts) > 0 })
+}
+
+// A round is the decisions about one event, for all subjects concerned.
+type round struct {
+	set  *Set
+	sv   *service
+	now  time.Time
+	kind Kind
+
+	exit    *int
+	summary string
+	output  string
+
+	// blocked is why nothing of this round goes out, whatever the periods say.
+	blocked   *Decision
+	decisions []*Decision
+	due       []*due
+	concerned map[*subject]bool
+}
+
+// due is one action that goes out for some subjects.
+type due struct {
+	period   int
+	action   Action
+	subjects []*subject
+	reason   string
+}
+
+func newRound(s *Set, sv *service, now time.Time, kind Kind) *round {
+	r := &round{set: s, sv: sv, now: now, kind: kind, exit: sv.exit, concerned: map[*subject]bool{}}
+	if kind == Startup {
+		zero := 0
+		r.exit = &zero
+	}
+	if kind == Ack || kind == Disable {
+		r.exit = nil
+	}
+	switch {
+	case s.stopped:
+		r.block(Stopped, "the scheduler is stopped")
+		return r
+	case sv.Redistribute != nil && kind != Ack && kind != Disable:
+		r.due = append(r.due, &due{period: -1, action: *sv.Redistribute, reason: "every result is redistributed"})
+	}
+	if mark, what := s.disabledBy(sv); mark != nil && (kind != Disable || sv.Compat) {
+		r.block(DisabledByOperator, what+" is disabled"+mark.describe())
+	} else if kind != Startup && kind != Up && !sv.dependencyGood() {
+		r.block(DependencyFailing, "a dependency is not good: "+sv.alertDependency().String())
+	}
+	return r
+}
+
+func (r *round) block(code Code, reason string) {
+	r.blocked = &Decision{At: r.now, Kind: r.kind, Code: code, Reason: reason}
+}
+
+// dependencyGood tells whether alerts may go out as far as dependencies are
+// concerned. One that was never decided holds them back (mon).
+func (sv *service) dependencyGood() bool {
+	guarded := !sv.Depend.On.Empty() && sv.Depend.Behavior == SuppressAlerts || !sv.Depend.Alert.Empty()
+	return !guarded || sv.depend != nil && *sv.depend
+}
+
+func (sv *service) alertDependency() Expr {
+	if !sv.Depend.On.Empty() && sv.Depend.Behavior == SuppressAlerts {
+		return sv.Depend.On
+	}
+	return sv.Depend.Alert
+}
+
+// judge decides about one subject.
+func (r *round) judge(sub *subject) {
+	if r.blocked != nil {
+		r.note(-1, sub, r.blocked.Code, r.blocked.Reason)
+		return
+	}
+	if r.kind.failing() {
+		r.unack(sub)
+		if sub.ack != nil {
+			r.note(-1, sub, Acknowledged, "acknowledged"+sub.ack.describe())
+			return
+		}
+	}
+	for i := range r.sv.Periods {
+		code, reason := r.decide(sub, i)
+		if code != Sent {
+			r.note(i, sub, code, reason)
+			continue
+		}
+		r.send(sub, i, reason)
+	}
+}
+
+// send puts the period's actions on the way and counts the round.
+func (r *round) send(sub *subject, i int, reason string) {
+	p, state := &r.sv.Periods[i], &sub.periods[i]
+	var called []string
+	for _, a := range p.actions(r.kind) {
+		switch {
+		case a.Follows:
+		case a.Exit != nil && !a.Exit.Contains(exitOf(r.exit)):
+			r.note(i, sub, OutsideExitRange, fmt.Sprintf("%s is for exit status %s only", a.Name, a.Exit))
+		case a.Missing:
+			r.note(i, sub, MissingProgram, a.Name+": no such program")
+		default:
+			called = append(called, a.Name)
+			r.add(sub, i, a, reason)
+		}
+	}
+	if len(called) == 0 {
+		return
+	}
+	r.noteSent(i, sub, reason, called)
+	sub.alertsSent++
+	r.concerned[sub] = true
+	if r.kind == Up {
+		state.sent, state.lastAlert = 0, time.Time{}
+		state.compUpSent = state.compUpSent || p.NoCompAlerts
+		return
+	}
+	state.sent++
+	state.lastAlert = r.now
+	state.compUpSent = false
+}
+
+// exitOf is the status that exit= compares with: mon's undefined is 0.
+func exitOf(exit *int) int {
+	if exit == nil {
+		return 0
+	}
+	return *exit
+}
+
+func (r *round) add(sub *subject, period int, a Action, reason string) {
+	for _, d := range r.due {
+		if d.period == period && d.action.ID == a.ID {
+			d.subjects = append(d.subjects, sub)
+			return
+		}
+	}
+	r.due = append(r.due, &due{period: period, action: a, subjects: []*subject{sub}, reason: reason})
+}
+
+// note remembers a decision; the same about several hosts is one.
+func (r *round) note(period int, sub *subject, code Code, reason string) {
+	name := ""
+	if period >= 0 {
+		name = r.sv.Periods[period].Name
+	}
+	r.merge(sub, Decision{At: r.now, Kind: r.kind, Period: name, Code: code, Reason: reason})
+}
+
+func (r *round) noteSent(period int, sub *subject, reason string, called []string) {
+	r.merge(sub, Decision{At: r.now, Kind: r.kind, Period: r.sv.Periods[period].Name, Code: Sent, Reason: reason, Actions: called})
+}
+
+func (r *round) merge(sub *subject, d Decision) {
+	for _, have := range r.decisions {
+		if have.Period == d.Period && have.Code == d.Code && have.Reason == d.Reason {
+			have.Hosts = append(have.Hosts, sub.host)
+			return
+		}
+	}
+	if sub.host != "" {
+		d.Hosts = []string{sub.host}
+	}
+	r.decisions = append(r.decisions, &d)
+}
+
+// notices closes the round.
+func (r *round) notices() []Notice {
+	for _, d := range r.decisions {
+		r.sv.remember(r.set.options.Keep, *d)
+	}
+	var out []Notice
+	for _, d := range r.due {
+		if d.action.Missing {
+			r.sv.remember(r.set.options.Keep, Decision{At: r.now, Kind: r.kind, Code: MissingProgram, Reason: d.action.Name + ": no such program"})
+			continue
+		}
+		out = append(out, r.notice(d))
+	}
+	return out
+}
+
+func (r *round) notice(d *due) Notice {
+	concerned := map[string]bool{}
+	for _, sub := range d.subjects {
+		concerned[sub.host] = true
+	}
+	if len(d.subjects) == 0 || r.sv.Scope == ScopeGroup {
+		concerned = r.sv.blamed()
+	}
+	n := r.sv.notice(r.set, r.now, r.kind, d.action, concerned)
+	n.Reason = d.reason
+	n.Exit, n.Output = r.exit, r.output
+	if r.kind.failing() || r.kind == Up {
+		n.Summary = r.summary
+	}
+	if d.period >= 0 {
+		n.Period = r.sv.Periods[d.period].Name
+	}
+	n.subjects(d.subjects)
+	return n
+}
+
+// blamed are the hosts that the group's failure names.
+func (sv *service) blamed() map[string]bool {
+	out := map[string]bool{}
+	for _, sub := range sv.subjects {
+		if sub.host != "" && sub.status == Failed {
+			out[sub.host] = true
+		}
+		for host := range maps.Keys(sub.bad) {
+			out[host] = true
+		}
+	}
+	return out
+}
+
+func (m *Mark) describe() string {
+	text := ""
+	if m.By != "" {
+		text = " by " + m.By
+	}
+	if m.Why != "" {
+		text += ": " + m.Why
+	}
+	return text
+}
