@@ -1,0 +1,167 @@
+package lvs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// Apply has the backend follow if it does not yet, and looks up the names of
+// servers that have no address. It does nothing if nothing is amiss, so it may
+// be called as often as a failure before calls for.
+func (p *Pool) Apply(ctx context.Context) error { return p.apply(ctx, "") }
+
+// apply pushes the table first and waits for name servers afterwards: a server
+// that is down must not stay in for want of another one's address. A virtual
+// service's name restricts the lookups to it.
+func (p *Pool) apply(ctx context.Context, virtual string) error {
+	err := p.push(ctx)
+	missing := p.nameless(virtual)
+	if len(missing) == 0 {
+		return err
+	}
+	found, unknown := p.lookUp(ctx, missing)
+	if found {
+		err = p.push(ctx)
+	}
+	return errors.Join(err, unknown)
+}
+
+// push has the backend follow the newest table, one caller at a time.
+func (p *Pool) push(ctx context.Context) error {
+	if err := p.take(ctx); err != nil {
+		return err
+	}
+	defer p.release()
+	wanted, faults := p.table()
+	if p.clean && p.pushed.Equal(wanted) {
+		return faults
+	}
+	p.clean = false // should Set panic
+	err := p.backend.Set(ctx, wanted.Clone())
+	p.pushed, p.clean = wanted, err == nil
+	return errors.Join(err, faults)
+}
+
+func (p *Pool) take(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case p.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("an earlier change of the table is still under way: %w", ctx.Err())
+	}
+}
+
+func (p *Pool) release() { <-p.turn }
+
+// Close closes the backend, waiting for a change that is under way.
+func (p *Pool) Close() error {
+	p.turn <- struct{}{}
+	defer p.release()
+	return p.backend.Close()
+}
+
+// table is what should be forwarded now, and what cannot be.
+func (p *Pool) table() (Table, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	table := make(Table, 0, len(p.order))
+	var faults []error
+	for _, name := range p.order {
+		service, err := p.virtuals[name].service()
+		table, faults = append(table, service), append(faults, err)
+	}
+	return table, errors.Join(faults...)
+}
+
+// A lookup is one name that is to be looked up, and whose.
+type lookup struct {
+	virtual string
+	server  *server
+	name    string // what is looked up
+	port    uint16
+	like    netip.Addr // an address of the family to prefer
+	needed  bool       // there is no old address
+}
+
+// nameless lists the servers whose names are to be looked up: until it succeeds
+// for one without an address, and once for one that came back, whose old address
+// will do.
+func (p *Pool) nameless(virtual string) []lookup {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []lookup
+	for _, name := range p.order {
+		v := p.virtuals[name]
+		if virtual != "" && virtual != name {
+			continue
+		}
+		for _, s := range v.servers {
+			needed := !s.address.IsValid() && (s.in || v.OnFailure == Quiesce)
+			if s.Name != "" && (needed || s.stale) {
+				all = append(all, lookup{virtual: name, server: s, name: s.Name, port: s.Port, like: v.Address.Addr(), needed: needed})
+				s.stale = false
+			}
+		}
+	}
+	return all
+}
+
+// lookUp finds the addresses, several at once. It reports whether one is new,
+// and returns an error for each server that has none.
+func (p *Pool) lookUp(ctx context.Context, missing []lookup) (found bool, err error) {
+	const atOnce = 16
+	slots := make(chan struct{}, atOnce)
+	errs := make([]error, len(missing))
+	news := make([]bool, len(missing))
+	var running sync.WaitGroup
+	for i, l := range missing {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			news[i], errs[i] = p.one(ctx, l)
+		})
+	}
+	running.Wait()
+	return slices.Contains(news, true), errors.Join(errs...)
+}
+
+func (p *Pool) one(ctx context.Context, l lookup) (found bool, err error) {
+	addrs, err := p.resolver.LookupNetIP(ctx, "ip", l.name)
+	if err == nil && len(addrs) == 0 {
+		err = errors.New("the name has no address")
+	}
+	switch {
+	case err == nil:
+		return p.found(l, addrs), nil
+	case l.needed:
+		return false, &ServiceError{l.virtual, fmt.Errorf("real server %s is left out: %w", l.server.Host, err)}
+	}
+	return false, nil
+}
+
+// found notes a server's address and reports whether it is new. As long as the
+// name has the address that the server is used by, it stays: name servers turn
+// their answers round.
+func (p *Pool) found(l lookup, addrs []netip.Addr) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	best := netip.Addr{}
+	for _, a := range addrs {
+		a = a.Unmap()
+		if netip.AddrPortFrom(a, l.port) == l.server.address {
+			return false
+		}
+		if !best.IsValid() || a.Is4() == l.like.Is4() && best.Is4() != l.like.Is4() {
+			best = a
+		}
+	}
+	l.server.address = netip.AddrPortFrom(best, l.port)
+	return true
+}

@@ -1,0 +1,165 @@
+package lvs
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/monitord/monitord/alerts"
+)
+
+// This file decides who is in. It is pure: no clock, no lock, no I/O, and the
+// same answer for the same input whatever the order of maps.
+
+// words is what one source said of each host, by the host's canonical name. A
+// host that was named without a verdict is in it as unknown.
+type words map[string]alerts.HostState
+
+// hear merges a source's report: unknown leaves the last word standing.
+func (w words) hear(hosts map[string]alerts.HostState) {
+	for host, state := range hosts {
+		name := canonical(host)
+		if _, known := w[name]; !known || state != alerts.HostUnknown {
+			w[name] = state
+		}
+	}
+}
+
+// about returns the source's word on a real server; ok is false if it never
+// named the server. The server's full text comes first, so that "a" and "a:81"
+// of one group may be told apart.
+func (w words) about(r Real) (state alerts.HostState, ok bool) {
+	for _, name := range r.aliases() {
+		if state, ok = w[name]; ok {
+			return state, true
+		}
+	}
+	return alerts.HostUnknown, false
+}
+
+// aliases are the canonical names by which a host group may mean the server, the
+// most exact first.
+func (r Real) aliases() [3]string {
+	bare := r.Name
+	if bare == "" {
+		bare = r.Address.Addr().String()
+	}
+	return [3]string{canonical(r.Host), canonical(r.Target()), bare}
+}
+
+// canonical brings the forms of one host together: case, brackets, IPv6 zeros.
+func canonical(host string) string {
+	name, port, err := splitHost(host)
+	switch {
+	case err != nil:
+		return host
+	case port == 0:
+		return strings.ToLower(name)
+	}
+	if a, err := netip.ParseAddr(name); err == nil {
+		return netip.AddrPortFrom(a.Unmap(), port).String()
+	}
+	return fmt.Sprintf("%s:%d", strings.ToLower(name), port)
+}
+
+// A judgement is whether a server should be in, and why.
+type judgement struct {
+	up     bool
+	reason string
+}
+
+// judge applies the pool's rule: up while some source says up and none says
+// down; a server that no source has a word on is where start says.
+func judge(r Real, start Start, sources map[string]words) judgement {
+	var up, down []string
+	for _, source := range slices.Sorted(maps.Keys(sources)) {
+		switch state, _ := sources[source].about(r); state {
+		case alerts.HostUp:
+			up = append(up, source)
+		case alerts.HostDown:
+			down = append(down, source)
+		case alerts.HostUnknown:
+		}
+	}
+	switch {
+	case len(down) > 0:
+		return judgement{false, "down, says " + strings.Join(down, ", ")}
+	case len(up) > 0:
+		return judgement{true, "up, says " + strings.Join(up, ", ")}
+	case start == StartUp:
+		return judgement{true, "not tested yet, start = \"up\""}
+	}
+	return judgement{false, "not tested yet"}
+}
+
+// A candidate is a server in the eyes of min_up.
+type candidate struct {
+	weight int
+	up     bool
+	// lastUp grows with every decision and is the last one that found the
+	// server up; 0 is never.
+	lastUp uint64
+}
+
+// hold returns the servers that min_up keeps in although they are not up: as
+// many as are missing, the ones that were up most recently, the earlier in the
+// configuration of two alike. A server that never was up is not put in, and one
+// of weight 0 is of no use.
+func hold(minUp int, servers []candidate) []int {
+	missing := minUp
+	var able []int
+	for i, s := range servers {
+		switch {
+		case s.weight == 0:
+		case s.up:
+			missing--
+		case s.lastUp > 0:
+			able = append(able, i)
+		}
+	}
+	slices.SortStableFunc(able, func(a, b int) int { return cmp.Compare(servers[b].lastUp, servers[a].lastUp) })
+	held := able[:min(max(missing, 0), len(able))]
+	slices.Sort(held)
+	return held
+}
+
+// forget drops the words of sources that do not follow the service any more. For
+// each server it waits until all followers have given their word on it, so that
+// a reload alone neither puts a failed server in nor takes a good one out. With
+// no follower left nobody ever will, and the last words stand.
+func forget(reals []Real, sources map[string]words, followers []string) {
+	if len(followers) == 0 {
+		return
+	}
+	waiting := map[string]bool{}
+	for _, r := range reals {
+		if awaited(r, sources, followers) {
+			for _, name := range r.aliases() {
+				waiting[name] = true
+			}
+		}
+	}
+	for source, w := range sources {
+		if slices.Contains(followers, source) {
+			continue
+		}
+		maps.DeleteFunc(w, func(name string, _ alerts.HostState) bool { return !waiting[name] })
+		if len(w) == 0 {
+			delete(sources, source)
+		}
+	}
+}
+
+// awaited reports whether some follower may yet give a word on the server.
+func awaited(r Real, sources map[string]words, followers []string) bool {
+	for _, f := range followers {
+		w, heard := sources[f]
+		if state, named := w.about(r); !heard || named && state == alerts.HostUnknown {
+			return true
+		}
+	}
+	return false
+}
