@@ -58,6 +58,7 @@ type daemon struct {
 	pool     *lvs.Pool
 	engine   *engine.Engine
 	listener net.Listener
+	ailing   chan struct{} // holds one token: the backend refused something
 
 	mu   sync.Mutex // one reload at a time; protects site
 	site *config.Site
@@ -75,7 +76,7 @@ func assemble(ctx context.Context, o Options) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{Options: o, started: time.Now(), listener: listener, site: site}
+	d := &daemon{Options: o, started: time.Now(), listener: listener, ailing: make(chan struct{}, 1), site: site}
 	d.pool = lvs.NewPool(lvs.PoolConfig{Backend: backend(site, o.Log)})
 	// The first load validated against the file alone; this one is bound to the
 	// pool that now exists.
@@ -114,11 +115,7 @@ func backend(site *config.Site, log logrus.FieldLogger) lvs.Backend {
 }
 
 func (d *daemon) run(ctx context.Context) error {
-	// A virtual service that cannot be had (its port is taken) must not cost the
-	// others: it is said, and tried again with every change.
-	if err := d.pool.Reconfigure(ctx, d.site.Virtuals, followers(d.site)); err != nil {
-		d.Log.WithError(err).Error("some virtual services cannot be served")
-	}
+	d.reconfigurePool(ctx, d.site)
 	var parts sync.WaitGroup
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
@@ -129,6 +126,7 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 	})
 	parts.Go(func() { d.hangups(serving) })
+	parts.Go(func() { d.mendPool(serving) })
 	d.Log.WithFields(logrus.Fields{"watches": len(d.site.Watches), "virtual_services": len(d.site.Virtuals), "version": d.Version}).Info("started")
 	if d.Started != nil {
 		d.Started()
@@ -139,6 +137,41 @@ func (d *daemon) run(ctx context.Context) error {
 	err := d.pool.Close()
 	d.Log.Info("ended")
 	return err
+}
+
+// reconfigurePool gives the pool its virtual services. One that cannot be had, as
+// when its port is taken, must not cost the others: it is said, and tried again.
+func (d *daemon) reconfigurePool(ctx context.Context, site *config.Site) {
+	if err := d.pool.Reconfigure(ctx, site.Virtuals, site.Followers); err != nil {
+		d.Log.WithError(err).Error("some virtual services cannot be served, will try again")
+		select {
+		case d.ailing <- struct{}{}:
+		default: // it is being mended already
+		}
+	}
+}
+
+// mendPool tries again, with a growing pause, what the pool's backend refused.
+func (d *daemon) mendPool(ctx context.Context) {
+	const first, longest = time.Second, time.Minute
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.ailing:
+		}
+		for pause := first; ; pause = min(2*pause, longest) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			if d.pool.Apply(ctx) == nil {
+				d.Log.Info("all virtual services are served")
+				break
+			}
+		}
+	}
 }
 
 // hangups serves reload requests one after the other.
@@ -168,25 +201,9 @@ func (d *daemon) reload(ctx context.Context) error {
 	}
 	warn(d.Log, site)
 	d.ConfigureLog(site.Log)
-	if err := d.pool.Reconfigure(ctx, site.Virtuals, followers(site)); err != nil {
-		d.Log.WithError(err).Error("some virtual services cannot be served")
-	}
+	d.reconfigurePool(ctx, site)
 	d.site = site
 	return d.engine.Reload(ctx, site)
-}
-
-// followers lists the watches that report on each virtual service.
-func followers(site *config.Site) map[string][]string {
-	out := map[string][]string{}
-	for i := range site.Watches {
-		w := &site.Watches[i]
-		for _, a := range w.Actions {
-			if f, ok := a.(interface{ Virtual() string }); ok {
-				out[f.Virtual()] = append(out[f.Virtual()], w.Key.String())
-			}
-		}
-	}
-	return out
 }
 
 // Status is what "monitord status" shows.

@@ -218,9 +218,6 @@ func TestVirtualServiceWhosePortIsTaken(t *testing.T) {
 		t.Errorf("the taken port is not in the log:\n%s", f.log.String())
 	}
 	_ = taken.Close()
-	if err := control.NewClient(f.socket).Reload(t.Context()); err != nil {
-		t.Error(err)
-	}
 	f.eventually("service a", func() bool { return reachable(address) })
 	f.eventually("both pools full", func() bool {
 		s := f.status()

@@ -1,0 +1,106 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/monitord/monitord/alerts"
+	_ "github.com/monitord/monitord/alerts/exec"
+	"github.com/monitord/monitord/monitors"
+	_ "github.com/monitord/monitord/monitors/exec"
+)
+
+// The plugins of these tests. "exec" is the real one, because its name matters.
+
+type probeConfig struct {
+	Path     string            `toml:"path"`
+	Port     uint16            `toml:"port"`
+	Status   []string          `toml:"status"`
+	Timeout  monitors.Duration `toml:"timeout"`
+	Pause    time.Duration     `toml:"pause"`
+	Ratio    float64           `toml:"ratio"`
+	Weight   *int              `toml:"weight"`
+	Follow   bool              `toml:"follow"`
+	Source   netip.Addr        `toml:"source"`
+	Headers  map[string]string `toml:"headers"`
+	TLS      probeTLS          `toml:"tls"`
+	Steps    []probeStep       `toml:"step"`
+	Password monitors.Secret   `toml:"password"`
+}
+
+type probeTLS struct {
+	ServerName string `toml:"server_name"`
+	Days       int8   `toml:"days"`
+}
+
+type probeStep struct {
+	Send string `toml:"send"`
+}
+
+type probe struct{ probeConfig }
+
+func (probe) Check(context.Context, monitors.Request) (monitors.Result, error) {
+	return monitors.Result{}, nil
+}
+
+type noteConfig struct {
+	To      []string      `toml:"to"`
+	Subject string        `toml:"subject"`
+	Key     alerts.Secret `toml:"key"`
+}
+
+type note struct{ noteConfig }
+
+func (note) Send(context.Context, alerts.Event) error { return nil }
+
+type followConfig struct {
+	Virtual string `toml:"virtual"`
+}
+
+type follow struct {
+	followConfig
+	pool alerts.Pool
+}
+
+func (f follow) Send(ctx context.Context, e alerts.Event) error {
+	return f.pool.Report(ctx, f.Virtual, e.Group+":"+e.Service, nil)
+}
+func (follow) Follower() {}
+
+func init() {
+	monitors.Register("test-probe", probeConfig{Path: "/", Timeout: monitors.Duration(5 * time.Second)}, buildProbe)
+	monitors.Register("test-panic", struct{}{}, func(struct{}, monitors.Site) (monitors.Monitor, error) { panic("out of luck") })
+	alerts.Register("test-note", noteConfig{}, func(c noteConfig, _ alerts.Site) (alerts.Alert, error) {
+		if len(c.To) == 0 {
+			return nil, alerts.BadKey("to", "nobody to write to: name a recipient")
+		}
+		return note{c}, nil
+	})
+	alerts.Register("test-follow", followConfig{}, func(c followConfig, site alerts.Site) (alerts.Alert, error) {
+		if _, ok := site.Pool.Servers(c.Virtual); !ok {
+			return nil, alerts.BadKey("virtual", "there is no virtual service %q%s", c.Virtual, didYouMean(c.Virtual, site.Pool.Virtuals(), "there are"))
+		}
+		return follow{c, site.Pool}, nil
+	})
+}
+
+func buildProbe(c probeConfig, _ monitors.Site) (monitors.Monitor, error) {
+	if !strings.HasPrefix(c.Path, "/") {
+		return nil, monitors.BadKey("path", "%q does not begin with a /", c.Path)
+	}
+	for name := range c.Headers {
+		if strings.Contains(name, " ") {
+			return nil, monitors.BadKey("headers."+name, "%q is no name of a header", name)
+		}
+	}
+	if c.Password == "wrong" {
+		return nil, monitors.BadKey("password", "this is too easy")
+	}
+	if c.Port == 1 {
+		return nil, fmt.Errorf("port 1 is not for us")
+	}
+	return probe{c}, nil
+}

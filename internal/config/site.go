@@ -1,0 +1,129 @@
+// Package config reads the configuration, one TOML file and what it includes,
+// and returns what it describes, built: monitors, alerts, periods, virtual
+// services.
+//
+// Reading never stops at the first mistake: [Load] returns all of them as
+// [Problems], each with its file, line and column (which counts characters).
+// Nothing is started or changed by reading; a plugin's build looks at what its
+// keys name (a program, a file of certificates) and no further.
+//
+// In every string ${NAME} stands for a variable of the environment and
+// ${NAME:-text} for the text if that is unset or empty; $${ is a plain ${. All
+// other dollars are left alone, so that regular expressions keep theirs. A key
+// that wants a number or true or false takes it from such a string too.
+//
+// Where a key holds a secret, NAME_file may be given instead of NAME: the secret
+// is that file's content without the last newline. Its path is relative to the
+// folder of the file that names it.
+package config
+
+import (
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/period"
+	"github.com/monitord/monitord/internal/watch"
+	"github.com/monitord/monitord/monitors"
+)
+
+// Host is what a site is built for: the machine and the daemon on it.
+type Host struct {
+	// Pool is where the alerts of kind ipvs report to. The names of virtual
+	// services are checked against the configuration that is read, not against
+	// it. Nil is for checking only: reports then fail.
+	Pool alerts.Pool
+	// Hostname is this director's name, for alerts.
+	Hostname string
+	// Env looks up a variable of the environment, like [os.LookupEnv], which is
+	// the default.
+	Env func(name string) (value string, ok bool)
+}
+
+// A Site is a whole configuration, built.
+type Site struct {
+	Global
+	// Groups are the host groups by name, implicit ones included.
+	Groups   map[string][]string
+	Watches  []Watch
+	Virtuals []lvs.Virtual
+	LVS      lvs.Config
+	// Followers are, by the names of virtual services, the watches whose alerts
+	// follow who is up in them, "group:service".
+	Followers map[string][]string
+	// Files are the paths of all files read, the main one first.
+	Files []string
+	// Warnings are what is no mistake but hardly meant.
+	Warnings Problems
+}
+
+// Global is the section before the first table.
+type Global struct {
+	// StateDir, LogDir and ConfigDir are mon's statedir, logdir and cfbasedir, as
+	// absolute paths.
+	StateDir, LogDir, ConfigDir string
+	// AlertDir and MonDir are where programs of exec alerts and monitors are
+	// looked up.
+	AlertDir, MonDir []string
+	// MaxProcs and MaxChecks bound the runs at one time: of monitors that start
+	// programs, and of all others.
+	MaxProcs, MaxChecks int
+	// RandStart is the time over which first runs are spread; 0 leaves that to
+	// the scheduler.
+	RandStart time.Duration
+	// ExcludePeriod is when nothing runs; the zero value is never.
+	ExcludePeriod        period.Period
+	DepRecurLimit        int
+	StartupAlertsOnReset bool
+	// HistLength is how many decisions are kept of each watch.
+	HistLength int
+	// Compat is true for compat = "mon".
+	Compat bool
+	// Socket is the path of the control socket.
+	Socket string
+	Log    Log
+}
+
+// Log is the table [log].
+type Log struct {
+	// Level is "debug", "info", "warning" or "error".
+	Level string
+	// Format is "auto", "text", "logfmt" or "json".
+	Format string
+}
+
+// A Watch is a watch with everything that it needs to run.
+type Watch struct {
+	watch.Config
+	Description string
+	// Env holds the watch's own variables, "NAME=value", sorted.
+	Env []string
+
+	// Interval is the time from start to start, or Cron the calendar; neither is
+	// set for a watch that lives by traps.
+	Interval time.Duration
+	Cron     cron.Schedule
+	// FailureInterval replaces Interval while the watch fails; 0 is none.
+	FailureInterval time.Duration
+	RandSkew        time.Duration
+	// ExcludePeriod is when the watch does not run; the zero value is never.
+	ExcludePeriod period.Period
+	// Timeout is the deadline of one run. The default is the longest of 60s, the
+	// interval, and the monitor's own timeout with 10s to spare, so that the
+	// monitor's verdict comes before the deadline that would cut it off.
+	Timeout time.Duration
+
+	// Monitor is nil for a watch that lives by traps, and MonitorKind empty.
+	Monitor     monitors.Monitor
+	MonitorKind string
+	// IsProgram is true if a run starts a process: it counts against MaxProcs.
+	IsProgram bool
+	// Actions holds the alerts by the IDs of the periods' actions.
+	Actions map[string]alerts.Alert
+	// Fingerprint is the same for two readings of a watch if nothing that it is
+	// built from has changed: its own text, its group's hosts, the secrets' files
+	// and the global settings that it depends on.
+	Fingerprint string
+}
