@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -95,7 +96,20 @@ func (b *builder) onePeriod(n *node, w *Watch) watch.Period {
 	if !told {
 		b.warning(n.value, "the period has no alert: nobody is told")
 	}
+	b.loud(n, &p, w)
 	return p
+}
+
+// loud notes a period that would send a message every few seconds for as long as
+// a failure lasts: mon's rule, and the first thing that people new to it meet.
+func (b *builder) loud(n *node, p *watch.Period, w *Watch) {
+	const often = time.Minute
+	if w.Compat || p.AlertEvery.Interval > 0 || p.NumAlerts > 0 || w.Interval == 0 || w.Interval >= often {
+		return
+	}
+	if slices.ContainsFunc(p.Alerts, func(a watch.Action) bool { return !a.Follows }) {
+		b.warning(n.at("alert"), "alert: every failing run is alerted, each %s: set alertevery or numalerts", w.Interval)
+	}
 }
 
 // redistribute builds the alert that is told everything.
