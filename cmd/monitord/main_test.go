@@ -329,7 +329,7 @@ func TestEndToEndEveryExample(t *testing.T) {
 	}
 	files = append(files, newPlace(t, example).config)
 	for _, file := range files {
-		if out, errs, exit := program(t, "check", "-c", file); exit != 0 {
+		if out, errs, exit := program(t, "check", "-c", file); exit != 0 || strings.Contains(out, "warning") {
 			t.Errorf("%s: exit %d\n%s%s", file, exit, out, errs)
 		}
 	}

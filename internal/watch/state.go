@@ -47,6 +47,7 @@ func (sv *service) inherit(before *service) {
 			was.periods = periods
 		}
 	}
+	sv.index()
 	if sv.Scope == ScopeHost {
 		sv.status = sv.worst()
 	}

@@ -77,6 +77,7 @@ type Mark struct {
 type service struct {
 	Config
 	subjects []*subject
+	byHost   map[string]*subject
 
 	disabled *Mark
 	// depend is the last evaluated dependency: nil until there was one.
@@ -172,8 +173,17 @@ func newService(c Config) *service {
 			sv.subjects = append(sv.subjects, newSubject(h, len(c.Periods)))
 		}
 	}
+	sv.index()
 	sv.followers = findFollowers(c)
 	return sv
+}
+
+// index makes subjects quick to find: groups of ten thousand hosts are real.
+func (sv *service) index() {
+	sv.byHost = make(map[string]*subject, len(sv.subjects))
+	for _, sub := range sv.subjects {
+		sv.byHost[sub.host] = sub
+	}
 }
 
 func newSubject(host string, periods int) *subject {
@@ -208,14 +218,8 @@ func (s *Set) StartupAlerts(now time.Time) []Notice {
 // group returns the subject that speaks for the whole watch in ScopeGroup.
 func (sv *service) group() *subject { return sv.subjects[0] }
 
-func (sv *service) subject(host string) *subject {
-	for _, sub := range sv.subjects {
-		if sub.host == host {
-			return sub
-		}
-	}
-	return nil
-}
+// subject returns a host's state, or with "" the group's; nil if there is none.
+func (sv *service) subject(host string) *subject { return sv.byHost[host] }
 
 // elapsed reports whether at least limit has passed since a time. From a second
 // upwards whole seconds count, as in mon: a run that comes a few milliseconds

@@ -461,3 +461,19 @@ func TestSaveAndRestore(t *testing.T) {
 	b.want(b.round("w1"))
 	b.want(b.round(""), "upalert u: w1")
 }
+
+func BenchmarkTenThousandHostsOfOneGroup(b *testing.B) {
+	c := watchOf(func(c *Config) {
+		c.Hosts = nil
+		for i := range 10_000 {
+			c.Hosts = append(c.Hosts, fmt.Sprintf("h%05d", i))
+		}
+	})
+	set, now := New([]Config{c}, Options{}), noon
+	bad := &bench{set: set, key: c.Key}
+	failing := bad.result(strings.Join(c.Hosts[:1000], " "))
+	for b.Loop() {
+		now = now.Add(time.Second)
+		set.Result(now, c.Key, failing)
+	}
+}
