@@ -164,16 +164,27 @@ func (p *play) nothingRuns() {
 	p.nothingListens()
 }
 
+// nothingListens waits until no address of the play answers: the sockets of a
+// process that was killed are closed a moment after it is dead.
 func (p *play) nothingListens() {
 	p.t.Helper()
 	addresses := regexp.MustCompile(`127\.0\.0\.\d+:\d+`).FindAllString(p.text.String(), -1)
 	if len(addresses) < 5 {
 		p.t.Errorf("the demo named %d addresses only: %v", len(addresses), addresses)
 	}
+	deadline := time.Now().Add(10 * time.Second)
 	for _, a := range addresses {
-		if conn, err := net.Dial("tcp", a); err == nil {
+		for {
+			conn, err := net.Dial("tcp", a)
+			if err != nil {
+				break
+			}
 			_ = conn.Close()
-			p.t.Errorf("somebody still listens at %s", a)
+			if time.Now().After(deadline) {
+				p.t.Errorf("somebody still listens at %s", a)
+				break
+			}
+			<-time.After(10 * time.Millisecond)
 		}
 	}
 }
