@@ -46,7 +46,7 @@ func hostState(v watch.Verdict) alerts.HostState {
 
 func kind(k watch.Kind) alerts.Kind {
 	switch k {
-	case watch.Failure, watch.Redistribute:
+	case watch.Failure:
 		return alerts.Failure
 	case watch.Up:
 		return alerts.Up

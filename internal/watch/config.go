@@ -206,7 +206,7 @@ func (p *Period) actions(k Kind) []Action {
 		return p.AckAlerts
 	case Disable:
 		return p.DisableAlerts
-	case Failure, Trap, TrapTimeout, Test, State, Redistribute:
+	case Failure, Trap, TrapTimeout, Test, State:
 		return p.Alerts
 	}
 	panic("unknown " + k.String())

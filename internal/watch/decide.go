@@ -43,7 +43,7 @@ func (r *round) decide(sub *subject, i int) (Code, string) {
 		return r.decidePaired(sub, p, state)
 	case Startup, Disable:
 		return Sent, r.kind.String()
-	case Failure, Trap, TrapTimeout, Test, State, Redistribute:
+	case Failure, Trap, TrapTimeout, Test, State:
 	}
 	if p.ExitRange != nil && !p.ExitRange.Contains(*r.exit) {
 		return OutsideExitRange, fmt.Sprintf("exit status %d is outside alertexitrange %s", *r.exit, p.ExitRange)

@@ -17,12 +17,9 @@ const (
 	Test
 	// State is for actions that follow who is up.
 	State
-	// Redistribute never stands in a notice: what is redistributed keeps the
-	// kind of its event.
-	Redistribute
 )
 
-var kindNames = [...]string{"alert", "upalert", "startupalert", "ackalert", "disablealert", "trapalert", "traptimeoutalert", "testalert", "state", "redistribute"}
+var kindNames = [...]string{"alert", "upalert", "startupalert", "ackalert", "disablealert", "trapalert", "traptimeoutalert", "testalert", "state"}
 
 // String returns mon's word, as in its history.
 func (k Kind) String() string {

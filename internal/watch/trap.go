@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -38,10 +39,28 @@ func (s *Set) Trap(now time.Time, t TrapMessage) ([]Notice, error) {
 	if t.Status != "" && t.Status != "0" {
 		r.Exit = exitStatus(t.Status)
 	}
+	if sv.Scope == ScopeHost {
+		r.Hosts = sv.named(r)
+	}
 	sv.intended = intended
 	out := s.event(now, sv, Trap, r)
 	sv.intended = ""
 	return out, nil
+}
+
+// named are the hosts that a failing trap blames in its first line, if it names
+// any of the watch's: it says nothing about the others.
+func (sv *service) named(r Result) []HostVerdict {
+	var out []HostVerdict
+	if r.Exit == 0 {
+		return out
+	}
+	for _, word := range strings.Fields(firstLine(r.Output)) {
+		if sv.subject(word) != nil {
+			out = append(out, HostVerdict{Host: word, Verdict: Bad, Reason: firstLine(r.Output)})
+		}
+	}
+	return out
 }
 
 // exitStatus is the number that a failing status starts with, at least 1.

@@ -462,6 +462,28 @@ func TestSaveAndRestore(t *testing.T) {
 	b.want(b.round(""), "upalert u: w1")
 }
 
+func TestATrapBlamesTheHostsItNames(t *testing.T) {
+	b := newBench(t, watchOf(nil))
+	for _, step := range []struct {
+		status, summary string
+		want            []string
+	}{
+		{"1", "w2 is on fire", []string{"alert a: w2"}},
+		{"1", "no names here", []string{"alert a: w1 w2 w3"}},
+		{"0", "all well", []string{"upalert u: w1 w2 w3"}},
+	} {
+		b.now = b.now.Add(time.Minute)
+		got, err := b.set.Trap(b.now, TrapMessage{Group: "web", Service: "http", Status: step.status, Summary: step.summary})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			got[i].Kind = map[Kind]Kind{Trap: Failure, Up: Up}[got[i].Kind]
+		}
+		b.want(b.say(got), step.want...)
+	}
+}
+
 func BenchmarkTenThousandHostsOfOneGroup(b *testing.B) {
 	c := watchOf(func(c *Config) {
 		c.Hosts = nil
