@@ -217,9 +217,12 @@ func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
 	} else {
 		e.dispatch(e.set.Result(now, w.Key, verdicts(r)))
 	}
-	changes := e.set.TakeChanges(w.Key)
+	changes, decisions := e.set.News(w.Key)
 	e.mu.Unlock()
 	e.logChanges(w.Key, changes)
+	for _, d := range decisions {
+		e.log.WithFields(logrus.Fields{"watch": w.Key.String(), "decision": d.String()}).Debug("decided")
+	}
 	if w.FailureInterval > 0 && err == nil {
 		pace := time.Duration(0)
 		if r.Exit != 0 {

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -194,6 +195,7 @@ func (d Decision) String() string {
 
 func (sv *service) remember(keep int, d Decision) {
 	sv.decisions = append(sv.decisions, d)
+	sv.fresh = min(sv.fresh+1, keep)
 	if extra := len(sv.decisions) - keep; extra > 0 {
 		sv.decisions = append(sv.decisions[:0], sv.decisions[extra:]...)
 	}
@@ -209,13 +211,13 @@ type Change struct {
 	Reason   string
 }
 
-// TakeChanges returns what changed in a watch since the last call.
-func (s *Set) TakeChanges(key Key) []Change {
+// News returns what changed in a watch since the last call, and what was decided.
+func (s *Set) News(key Key) ([]Change, []Decision) {
 	sv, ok := s.services[key]
 	if !ok {
-		return nil
+		return nil, nil
 	}
-	out := sv.changes
-	sv.changes = nil
-	return out
+	changes, decisions := sv.changes, slices.Clone(sv.decisions[len(sv.decisions)-sv.fresh:])
+	sv.changes, sv.fresh = nil, 0
+	return changes, decisions
 }

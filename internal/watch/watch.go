@@ -99,6 +99,7 @@ type service struct {
 
 	followers []follower
 	decisions []Decision
+	fresh     int // decisions that News has not told yet: the last ones
 	changes   []Change
 }
 
