@@ -90,14 +90,11 @@ func (s *Set) Request(now time.Time, key Key) (hosts []string, skip Skip, later 
 	if sv.NoHosts {
 		return nil, "", false
 	}
-	for _, h := range sv.Hosts {
-		if _, off := s.disabledHosts[h]; off || slices.Contains(sv.ExcludeHosts, h) {
-			continue
+	failing := s.failingElsewhere(sv)
+	for _, h := range s.testable(sv) {
+		if !failing(h) {
+			hosts = append(hosts, h)
 		}
-		if s.hostFailsElsewhere(sv, h) {
-			continue
-		}
-		hosts = append(hosts, h)
 	}
 	if len(hosts) == 0 && !sv.AllowEmptyGroup {
 		return nil, "no host is left to test", false
@@ -105,32 +102,35 @@ func (s *Set) Request(now time.Time, key Key) (hosts []string, skip Skip, later 
 	return hosts, "", false
 }
 
-// hostFailsElsewhere is behaviour hm: hosts that a watch named in the expression
-// reports as failing are left out.
-func (s *Set) hostFailsElsewhere(sv *service, host string) bool {
+// failingElsewhere is behaviour hm: it tells which hosts a watch named in the
+// expression reports as failing; these are left out.
+func (s *Set) failingElsewhere(sv *service) func(host string) bool {
+	var summaries []string
+	failed := map[string]bool{}
 	for _, ref := range sv.Depend.expression(SuppressHosts).refs {
 		parent, ok := s.services[ref]
-		if !ok {
-			continue
-		}
-		failing := parent.status == Failed
-		if sv.Compat {
-			if failing && strings.Contains(parent.summary, host) {
-				return true
+		switch {
+		case !ok && sv.Compat: // then mon leaves out nobody
+			return func(string) bool { return false }
+		case !ok:
+		case sv.Compat && parent.status == Failed:
+			summaries = append(summaries, parent.summary)
+		case parent.Scope == ScopeHost:
+			for _, sub := range parent.subjects {
+				failed[sub.host] = failed[sub.host] || sub.status == Failed
 			}
-			continue
-		}
-		if parent.Scope == ScopeHost {
-			if sub := parent.subject(host); sub != nil && sub.status == Failed {
-				return true
+		case parent.status == Failed:
+			for _, word := range strings.Fields(parent.summary) {
+				failed[word] = true
 			}
-			continue
-		}
-		if failing && slices.Contains(strings.Fields(parent.summary), host) {
-			return true
 		}
 	}
-	return false
+	if !sv.Compat {
+		return func(host string) bool { return failed[host] }
+	}
+	return func(host string) bool {
+		return slices.ContainsFunc(summaries, func(summary string) bool { return strings.Contains(summary, host) })
+	}
 }
 
 // DependStatus returns the last evaluated dependency, nil if there was none.

@@ -115,7 +115,7 @@ func (sv *service) followed(s *Set, f *follower) []Host {
 		if sv.Scope == ScopeHost {
 			sub = sv.subjects[i]
 		}
-		unseen := sv.Scope == ScopeHost && sub.verdict == Unseen
+		unseen := sv.Scope == ScopeHost && (sub.verdict == Unseen || sub.trapped == meantByTrap)
 		switch {
 		case frozen || h.Disabled || unseen || !sv.unknownSince.IsZero():
 			h.Verdict = Unseen

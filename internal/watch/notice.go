@@ -115,14 +115,8 @@ func (sv *service) hostStates(s *Set) []Host {
 			}
 		} else {
 			sub := sv.group()
-			h.Since = sub.since
-			reason, bad := sub.bad[name]
-			switch {
-			case sub.status == Failed && bad:
-				h.Verdict, h.Reason = Bad, reason
-			case sub.status == Failed, sub.status == OK:
-				h.Verdict = Good
-			}
+			v := sub.known[name]
+			h.Since, h.Verdict, h.Reason = sub.since, v.Verdict, v.Reason
 		}
 		out = append(out, h)
 	}

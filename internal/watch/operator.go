@@ -152,6 +152,9 @@ func (s *Set) onlyMember(host string) []string {
 func (s *Set) followChanged(now time.Time) []Notice {
 	var out []Notice
 	for _, key := range s.order {
+		if sv := s.services[key]; sv.Scope == ScopeHost && sv.events > 0 {
+			sv.setStatus(s.worst(sv), now)
+		}
 		out = append(out, s.services[key].followAll(s, now)...)
 	}
 	return out

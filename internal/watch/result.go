@@ -31,34 +31,31 @@ func (s *Set) Result(now time.Time, key Key, r Result) []Notice {
 	if !ok {
 		return nil
 	}
-	if why := sv.undecided(r); why != "" {
+	if why, undecided := sv.undecided(r); undecided {
 		return s.CouldNotTest(now, key, why)
 	}
 	return s.event(now, sv, Failure, r)
 }
 
-// undecided returns why a result says nothing about the watch, or "".
-func (sv *service) undecided(r Result) string {
+// undecided reports whether a result says nothing about the watch, and why.
+func (sv *service) undecided(r Result) (why string, undecided bool) {
 	if len(r.Hosts) == 0 {
 		if sv.Scope == ScopeHost && r.Exit != 0 && !sv.NoHosts && len(sv.subjects) > 1 {
-			return fmt.Sprintf("exit status %d, but the first line of the output names no host of the group", r.Exit)
+			return fmt.Sprintf("exit status %d, but the first line of the output names no host of the group", r.Exit), true
 		}
-		return ""
+		return "", false
 	}
-	unseen, reason := 0, ""
+	unseen := 0
 	for _, h := range r.Hosts {
 		switch h.Verdict {
 		case Bad:
-			return ""
+			return "", false
 		case Unseen:
-			unseen, reason = unseen+1, h.Reason
+			unseen, why = unseen+1, h.Reason
 		case Good:
 		}
 	}
-	if unseen == len(r.Hosts) || unseen > 0 && sv.Scope == ScopeGroup {
-		return reason
-	}
-	return ""
+	return why, unseen == len(r.Hosts) || unseen > 0 && sv.Scope == ScopeGroup
 }
 
 // CouldNotTest takes a run that found nothing out: a monitor that is missing,
@@ -90,6 +87,9 @@ func (s *Set) event(now time.Time, sv *service, kind Kind, r Result) []Notice {
 	sv.unknownSince, sv.unknownReason = time.Time{}, ""
 	exit := r.Exit
 	sv.exit = &exit
+	if kind == Failure && !sv.Compat {
+		sv.trapExpires = time.Time{} // the monitor knows better than an old trap
+	}
 	if !sv.Depend.On.Empty() && sv.Depend.Behavior == SuppressAlerts || !sv.Compat && !sv.Depend.Alert.Empty() {
 		s.evaluate(now, sv, SuppressAlerts)
 	}
@@ -107,8 +107,10 @@ func (s *Set) event(now time.Time, sv *service, kind Kind, r Result) []Notice {
 func (s *Set) groupEvent(now time.Time, sv *service, kind Kind, r Result) []Notice {
 	sub := sv.group()
 	summary := firstLine(r.Output)
+	if kind == Failure { // a trap says nothing about a single host
+		sub.learn(s.testable(sv), r)
+	}
 	if r.Exit != 0 {
-		sub.bad = badHosts(sv, r)
 		if strings.TrimSpace(summary) == "" {
 			summary = "(NO SUMMARY)"
 		}
@@ -128,94 +130,137 @@ func (s *Set) groupEvent(now time.Time, sv *service, kind Kind, r Result) []Noti
 	return out
 }
 
-// badHosts are the hosts that a failing group result blames: those with a
-// verdict, or all tested.
-func badHosts(sv *service, r Result) map[string]string {
-	bad := map[string]string{}
+// learn keeps what a run found out about each host of the group. A monitor that
+// judges the group as a whole means all hosts that it was given; hosts that were
+// not tested keep what was known of them.
+func (sub *subject) learn(tested []string, r Result) {
+	if sub.known == nil {
+		sub.known = map[string]HostVerdict{}
+	}
 	for _, h := range r.Hosts {
-		if h.Verdict == Bad {
-			bad[h.Host] = h.Reason
+		if h.Verdict != Unseen {
+			sub.known[h.Host] = h
 		}
 	}
-	if len(bad) == 0 {
-		for _, h := range sv.Hosts {
-			bad[h] = firstLine(r.Output)
-		}
+	if len(r.Hosts) > 0 {
+		return
 	}
-	return bad
+	for _, host := range tested {
+		v := HostVerdict{Host: host, Verdict: Good}
+		if r.Exit != 0 {
+			v.Verdict, v.Reason = Bad, firstLine(r.Output)
+		}
+		sub.known[host] = v
+	}
 }
 
 // hostEvent counts each host's verdict by itself and then alerts about all
 // hosts of the round that failed, and all that recovered, at once.
 func (s *Set) hostEvent(now time.Time, sv *service, kind Kind, r Result) []Notice {
-	var failed, recovered, settled []*subject
-	for _, v := range sv.verdicts(r) {
-		sub := sv.subject(v.Host)
-		if sub == nil {
-			continue
-		}
-		sub.verdict = v.Verdict
-		switch v.Verdict {
-		case Bad:
-			sv.countFailure(sub, now, v.Reason)
-			if sub.consecutive >= sv.Fall || sub.status == Failed {
-				sv.turn(sub, Failed, now)
-				failed = append(failed, sub)
-			} else {
-				sv.remember(s.options.Keep, Decision{At: now, Kind: kind, Code: BelowFall, Hosts: []string{v.Host}, Reason: fmt.Sprintf("failure %d of fall %d: %s", sub.consecutive, sv.Fall, v.Reason)})
-			}
-		case Good:
-			switch sv.success(sub, now) {
-			case nowUp:
-				recovered, settled = append(recovered, sub), append(settled, sub)
-			case stillUp:
-				settled = append(settled, sub)
-			case rising:
-				sv.remember(s.options.Keep, Decision{At: now, Kind: Up, Code: BelowRise, Hosts: []string{v.Host}, Reason: fmt.Sprintf("success %d of rise %d", sub.rising, sv.Rise)})
-			}
-		case Unseen:
-			sub.reason = v.Reason
-		}
-	}
-	sv.setStatus(sv.worst(), now)
+	t := s.tally(now, sv, kind, s.verdicts(sv, r))
+	sv.setStatus(s.worst(sv), now)
 	sv.summary = firstLine(r.Output)
 	var out []Notice
-	if len(failed) > 0 {
-		out = s.alertFailure(now, sv, kind, names(failed), r, failed)
-		for _, sub := range failed {
+	if len(t.failed) > 0 {
+		out = s.alertFailure(now, sv, kind, names(t.failed), r, t.failed)
+		for _, sub := range t.failed {
 			sub.failureOutput = sub.host + "\n" + sub.reason
 		}
 	}
-	if len(recovered) > 0 || sv.Redistribute != nil && len(failed) == 0 {
-		out = append(out, s.alertRecovery(now, sv, len(recovered) > 0, recovered)...)
+	if len(t.recovered) > 0 || sv.Redistribute != nil && t.allGood {
+		out = append(out, s.alertRecovery(now, sv, len(t.recovered) > 0, t.recovered)...)
 	}
-	for _, sub := range settled {
+	for _, sub := range t.settled {
 		sub.clear(sv, now)
 	}
 	return out
 }
 
-// verdicts gives each subject of the watch its verdict; a monitor that judges
-// the group as a whole gives the same to all.
-func (sv *service) verdicts(r Result) []HostVerdict {
-	if len(r.Hosts) > 0 {
+// A tally is what one round's verdicts did to the hosts.
+type tally struct {
+	failed, recovered []*subject
+	settled           []*subject // those that are up now, recovered or not
+	allGood           bool
+}
+
+// tally counts the verdicts. Silence below fall and rise is noted once for all
+// hosts that it concerns.
+func (s *Set) tally(now time.Time, sv *service, kind Kind, verdicts []HostVerdict) tally {
+	t := tally{allGood: true}
+	quiet := round{set: s, sv: sv, now: now, kind: kind}
+	for _, v := range verdicts {
+		sub := sv.subject(v.Host)
+		if sub == nil {
+			continue
+		}
+		sub.verdict = v.Verdict
+		t.allGood = t.allGood && v.Verdict == Good
+		if kind == Failure && v.Verdict != Unseen {
+			sub.trapped = notTrapped
+		}
+		switch v.Verdict {
+		case Bad:
+			sv.countFailure(sub, now, v.Reason)
+			if sub.consecutive >= sv.Fall || sub.status == Failed {
+				sv.turn(sub, Failed, now)
+				t.failed = append(t.failed, sub)
+			} else {
+				quiet.note(-1, sub, BelowFall, fmt.Sprintf("failure %d of fall %d", sub.consecutive, sv.Fall))
+			}
+		case Good:
+			switch sv.success(sub, now) {
+			case nowUp:
+				t.recovered, t.settled = append(t.recovered, sub), append(t.settled, sub)
+			case stillUp:
+				t.settled = append(t.settled, sub)
+			case rising:
+				quiet.note(-1, sub, BelowRise, fmt.Sprintf("success %d of rise %d", sub.rising, sv.Rise))
+			}
+		case Unseen:
+			sub.reason = v.Reason
+		}
+	}
+	quiet.notices()
+	return t
+}
+
+// verdicts gives each host its verdict; a monitor that judges the group as a
+// whole gives the same to all that it was given.
+func (s *Set) verdicts(sv *service, r Result) []HostVerdict {
+	if r.Hosts != nil {
 		return r.Hosts
 	}
 	v := HostVerdict{Verdict: Good}
 	if r.Exit != 0 {
 		v.Verdict, v.Reason = Bad, firstLine(r.Output)
 	}
-	out := make([]HostVerdict, len(sv.subjects))
-	for i, sub := range sv.subjects {
-		out[i] = v
-		out[i].Host = sub.host
+	var out []HostVerdict
+	for _, host := range s.testable(sv) {
+		v.Host = host
+		out = append(out, v)
 	}
 	return out
 }
 
-func (sv *service) worst() Status {
+// testable are the hosts that are neither disabled nor excluded.
+func (s *Set) testable(sv *service) []string {
+	var out []string
+	for _, h := range sv.Hosts {
+		if _, off := s.disabledHosts[h]; !off && !slices.Contains(sv.ExcludeHosts, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// worst is the status of a watch whose hosts have their own: failed if one is.
+// A disabled host does not count.
+func (s *Set) worst(sv *service) Status {
 	status := Untested
 	for _, sub := range sv.subjects {
+		if _, off := s.disabledHosts[sub.host]; off {
+			continue
+		}
 		switch sub.status {
 		case Failed:
 			return Failed
@@ -258,7 +303,7 @@ func (sv *service) countFailure(sub *subject, now time.Time, reason string) {
 	sub.rising = 0
 	sub.lastFailure = now
 	sub.reason = reason
-	if sub.host == "" && sub.status != Failed || sub.host != "" && sub.consecutive == 1 {
+	if sub.host == "" && sub.status != Failed || sub.host != "" && sub.firstFailure.IsZero() {
 		sub.firstFailure = now
 	}
 	if sub.host == "" { // fall is for hosts
@@ -298,7 +343,6 @@ func (sub *subject) clear(sv *service, now time.Time) {
 	sub.firstFailure, sub.lastFailure = time.Time{}, time.Time{}
 	sub.consecutive, sub.rising = 0, 0
 	sub.failureOutput, sub.reason = "", ""
-	sub.bad = nil
 	for i := range sub.periods {
 		p := &sub.periods[i]
 		if sv.Periods[i].AlertEvery.Compare != Strict {

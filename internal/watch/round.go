@@ -2,7 +2,6 @@ package watch
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
@@ -55,7 +54,7 @@ type round struct {
 	blocked   *Decision
 	decisions []*Decision
 	due       []*due
-	concerned map[*subject]bool
+	judged    []*subject
 }
 
 // due is one action that goes out for some subjects.
@@ -67,7 +66,7 @@ type due struct {
 }
 
 func newRound(s *Set, sv *service, now time.Time, kind Kind) *round {
-	r := &round{set: s, sv: sv, now: now, kind: kind, exit: sv.exit, concerned: map[*subject]bool{}}
+	r := &round{set: s, sv: sv, now: now, kind: kind, exit: sv.exit}
 	if kind == Startup {
 		zero := 0
 		r.exit = &zero
@@ -79,7 +78,7 @@ func newRound(s *Set, sv *service, now time.Time, kind Kind) *round {
 	case s.stopped:
 		r.block(Stopped, "the scheduler is stopped")
 		return r
-	case sv.Redistribute != nil && kind != Ack && kind != Disable:
+	case sv.Redistribute != nil:
 		r.due = append(r.due, &due{period: -1, action: *sv.Redistribute, reason: "every result is redistributed"})
 	}
 	if mark, what := s.disabledBy(sv); mark != nil && (kind != Disable || sv.Compat) {
@@ -110,6 +109,7 @@ func (sv *service) alertDependency() Expr {
 
 // judge decides about one subject.
 func (r *round) judge(sub *subject) {
+	r.judged = append(r.judged, sub)
 	if r.blocked != nil {
 		r.note(-1, sub, r.blocked.Code, r.blocked.Reason)
 		return
@@ -152,7 +152,6 @@ func (r *round) send(sub *subject, i int, reason string) {
 	}
 	r.noteSent(i, sub, reason, called)
 	sub.alertsSent++
-	r.concerned[sub] = true
 	if r.kind == Up {
 		state.sent, state.lastAlert = 0, time.Time{}
 		state.compUpSent = state.compUpSent || p.NoCompAlerts
@@ -224,11 +223,15 @@ func (r *round) notices() []Notice {
 }
 
 func (r *round) notice(d *due) Notice {
+	subjects := d.subjects
+	if len(subjects) == 0 { // who is told everything is told of all
+		subjects = r.judged
+	}
 	concerned := map[string]bool{}
-	for _, sub := range d.subjects {
+	for _, sub := range subjects {
 		concerned[sub.host] = true
 	}
-	if len(d.subjects) == 0 || r.sv.Scope == ScopeGroup {
+	if r.sv.Scope == ScopeGroup {
 		concerned = r.sv.blamed()
 	}
 	n := r.sv.notice(r.set, r.now, r.kind, d.action, concerned)
@@ -240,7 +243,7 @@ func (r *round) notice(d *due) Notice {
 	if d.period >= 0 {
 		n.Period = r.sv.Periods[d.period].Name
 	}
-	n.subjects(d.subjects)
+	n.subjects(subjects)
 	return n
 }
 
@@ -251,8 +254,10 @@ func (sv *service) blamed() map[string]bool {
 		if sub.host != "" && sub.status == Failed {
 			out[sub.host] = true
 		}
-		for host := range maps.Keys(sub.bad) {
-			out[host] = true
+		for host, v := range sub.known {
+			if v.Verdict == Bad {
+				out[host] = true
+			}
 		}
 	}
 	return out

@@ -18,6 +18,11 @@ func (s *Set) Reconfigure(now time.Time, configs []Config, options Options) {
 		s.options.Keep = options.Keep
 	}
 	s.install(configs, old)
+	for _, sv := range s.services {
+		if sv.Scope == ScopeHost {
+			sv.status = s.worst(sv)
+		}
+	}
 	s.armTraps(now)
 }
 
@@ -38,7 +43,10 @@ func (sv *service) inherit(before *service) {
 	sv.status, sv.previousStatus = before.status, before.previousStatus
 	sv.events, sv.exit, sv.summary, sv.output = before.events, before.exit, before.summary, before.output
 	sv.lastFailed, sv.unknownSince, sv.unknownReason = before.lastFailed, before.unknownSince, before.unknownReason
-	sv.lastTrap, sv.trapTimer, sv.trapExpires = before.lastTrap, before.trapTimer, before.trapExpires
+	sv.lastTrap, sv.trapExpires = before.lastTrap, before.trapExpires
+	if sv.TrapTimeout == before.TrapTimeout {
+		sv.trapTimer = before.trapTimer
+	}
 	sv.decisions = before.decisions
 	for i, sub := range sv.subjects {
 		if was := before.subject(sub.host); was != nil {
@@ -48,9 +56,6 @@ func (sv *service) inherit(before *service) {
 		}
 	}
 	sv.index()
-	if sv.Scope == ScopeHost {
-		sv.status = sv.worst()
-	}
 	for i := range sv.followers {
 		sv.followers[i].inherit(sv, before)
 	}
@@ -84,6 +89,8 @@ type Saved struct {
 	Summary          string
 	Output           string
 	LastTrap         time.Time
+	LastFailed       time.Time // when it last ceased to fail
+	TrapExpires      time.Time
 	Disabled         *Mark
 	Subjects         []SavedSubject
 }
@@ -98,7 +105,7 @@ type SavedSubject struct {
 	FailureOutput, Reason                  string
 	Ack                                    *Mark
 	Recent                                 []time.Time
-	Bad                                    map[string]string
+	Known                                  map[string]HostVerdict
 	Periods                                map[string]SavedPeriod
 }
 
@@ -126,14 +133,14 @@ func (s *Set) Save() []Saved {
 func (sv *service) save() Saved {
 	saved := Saved{
 		Key: sv.Key, Status: sv.status, Previous: sv.previousStatus, Events: sv.events, Exit: sv.exit,
-		Summary: sv.summary, Output: sv.output, LastTrap: sv.lastTrap, Disabled: sv.disabled,
+		Summary: sv.summary, Output: sv.output, LastTrap: sv.lastTrap, LastFailed: sv.lastFailed, TrapExpires: sv.trapExpires, Disabled: sv.disabled,
 	}
 	for _, sub := range sv.subjects {
 		ss := SavedSubject{
 			Host: sub.host, Status: sub.status, Since: sub.since, Consecutive: sub.consecutive, Rising: sub.rising,
 			Failures: sub.failures, Alerts: sub.alertsSent, FirstFailure: sub.firstFailure, LastFailure: sub.lastFailure,
 			LastSuccess: sub.lastSuccess, FailureOutput: sub.failureOutput, Reason: sub.reason, Ack: sub.ack,
-			Recent: slices.Clone(sub.recent), Bad: maps.Clone(sub.bad), Periods: map[string]SavedPeriod{},
+			Recent: slices.Clone(sub.recent), Known: maps.Clone(sub.known), Periods: map[string]SavedPeriod{},
 		}
 		for i, p := range sub.periods {
 			ss.Periods[sv.Periods[i].Name] = SavedPeriod{Sent: p.sent, Count: p.count, LastAlert: p.lastAlert, WindowStart: p.windowStart, CompUpSent: p.compUpSent}
@@ -154,6 +161,7 @@ func (s *Set) Restore(saved []Saved) {
 		}
 		sv.status, sv.previousStatus, sv.exit = from.Status, from.Previous, from.Exit
 		sv.summary, sv.lastTrap, sv.disabled = from.Summary, from.LastTrap, from.Disabled
+		sv.lastFailed, sv.trapExpires = from.LastFailed, from.TrapExpires
 		if !sv.Compat {
 			sv.events, sv.output = from.Events, from.Output
 		}
@@ -170,7 +178,7 @@ func (sub *subject) restore(sv *service, ss SavedSubject) {
 	sub.failures, sub.alertsSent = ss.Failures, ss.Alerts
 	sub.firstFailure, sub.lastFailure, sub.lastSuccess = ss.FirstFailure, ss.LastFailure, ss.LastSuccess
 	sub.failureOutput, sub.reason, sub.ack = ss.FailureOutput, ss.Reason, ss.Ack
-	sub.recent, sub.bad = slices.Clone(ss.Recent), maps.Clone(ss.Bad)
+	sub.recent, sub.known = slices.Clone(ss.Recent), maps.Clone(ss.Known)
 	for i := range sub.periods {
 		if p, ok := ss.Periods[sv.Periods[i].Name]; ok {
 			sub.periods[i] = periodState{sent: p.Sent, count: p.Count, lastAlert: p.LastAlert, windowStart: p.WindowStart, compUpSent: p.CompUpSent}

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -35,12 +36,12 @@ func (s *Set) Trap(now time.Time, t TrapMessage) ([]Notice, error) {
 	if sv.TrapDuration > 0 {
 		sv.trapExpires = now.Add(sv.TrapDuration)
 	}
-	r := Result{Output: t.Summary + "\n\n" + t.Detail}
+	r := Result{Output: strings.TrimSuffix(t.Summary, "\n") + "\n\n" + t.Detail}
 	if t.Status != "" && t.Status != "0" {
 		r.Exit = exitStatus(t.Status)
 	}
 	if sv.Scope == ScopeHost {
-		r.Hosts = sv.named(r)
+		r.Hosts = s.trapVerdicts(sv, r)
 	}
 	sv.intended = intended
 	out := s.event(now, sv, Trap, r)
@@ -48,16 +49,30 @@ func (s *Set) Trap(now time.Time, t TrapMessage) ([]Notice, error) {
 	return out, nil
 }
 
-// named are the hosts that a failing trap blames in its first line, if it names
-// any of the watch's: it says nothing about the others.
-func (sv *service) named(r Result) []HostVerdict {
-	var out []HostVerdict
-	if r.Exit == 0 {
-		return out
-	}
-	for _, word := range strings.Fields(firstLine(r.Output)) {
-		if sv.subject(word) != nil {
-			out = append(out, HostVerdict{Host: word, Verdict: Bad, Reason: firstLine(r.Output)})
+// trapVerdicts are what a trap says about the hosts of a watch in ScopeHost. A
+// failing one means the hosts that its first line names, or else all, of which no
+// pool hears. A good one takes back what traps said, and nothing that a monitor
+// found.
+func (s *Set) trapVerdicts(sv *service, r Result) []HostVerdict {
+	out := []HostVerdict{}
+	words := strings.Fields(firstLine(r.Output))
+	tested := s.testable(sv)
+	named := slices.ContainsFunc(tested, func(h string) bool { return slices.Contains(words, h) })
+	for _, host := range tested {
+		sub := sv.subject(host)
+		switch {
+		case r.Exit == 0 && (sub.trapped != notTrapped || sub.status == Untested):
+			if sub.status == Untested {
+				sub.trapped = meantByTrap
+			}
+			out = append(out, HostVerdict{Host: host, Verdict: Good})
+		case r.Exit == 0:
+		case named && slices.Contains(words, host):
+			sub.trapped = namedByTrap
+			out = append(out, HostVerdict{Host: host, Verdict: Bad, Reason: firstLine(r.Output)})
+		case !named:
+			sub.trapped = meantByTrap
+			out = append(out, HostVerdict{Host: host, Verdict: Bad, Reason: firstLine(r.Output)})
 		}
 	}
 	return out
@@ -116,9 +131,16 @@ func (s *Set) ForgetTraps(now time.Time) []Notice {
 		}
 		sv.trapExpires = time.Time{}
 		for _, sub := range sv.subjects {
-			sv.turn(sub, OK, now)
+			if sv.Scope == ScopeGroup || sub.trapped != notTrapped {
+				sv.turn(sub, OK, now)
+				sub.verdict = Unseen
+			}
 		}
-		sv.setStatus(OK, now)
+		if sv.Scope == ScopeHost {
+			sv.setStatus(s.worst(sv), now)
+		} else {
+			sv.setStatus(OK, now)
+		}
 		out = append(out, sv.followAll(s, now)...)
 	}
 	return out
@@ -131,14 +153,21 @@ func (s *Set) SilentTrap(now time.Time, key Key) []Notice {
 		return nil
 	}
 	sv.trapTimer = now.Add(sv.TrapTimeout)
-	return s.event(now, sv, TrapTimeout, Result{
+	r := Result{
 		Exit:   1,
 		Output: fmt.Sprintf("trap timeout\ntrap timeout after %ds at %s\n", int(sv.TrapTimeout.Seconds()), now.Format(time.ANSIC)),
-	})
+	}
+	if sv.Scope == ScopeHost {
+		r.Hosts = s.trapVerdicts(sv, r)
+	}
+	return s.event(now, sv, TrapTimeout, r)
 }
 
 // NextTick returns when Tick has something to do next; ok is false if never.
 func (s *Set) NextTick() (at time.Time, ok bool) {
+	if s.stopped {
+		return at, false
+	}
 	for _, sv := range s.services {
 		for _, t := range []time.Time{sv.trapTimer, sv.trapExpires} {
 			if !t.IsZero() && (!ok || t.Before(at)) {

@@ -126,9 +126,20 @@ type subject struct {
 	// recent are the times of the last failures, for followers' thresholds and
 	// sliding windows; kept only as long as a window needs.
 	recent []time.Time
-	// bad are the hosts that the last failing result named, in ScopeGroup.
-	bad map[string]string
+	// known is what was last found out about each host, in ScopeGroup.
+	known map[string]HostVerdict
+	// trapped is how a trap came to say something about the host.
+	trapped trapped
 }
+
+// trapped tells what the last word about a host in ScopeHost was.
+type trapped int
+
+const (
+	notTrapped  trapped = iota // a monitor's
+	namedByTrap                // a trap that named the host
+	meantByTrap                // a trap that named nobody: no pool may act on it
+)
 
 type periodState struct {
 	sent        int // rounds since the last success
@@ -222,25 +233,12 @@ func (sv *service) group() *subject { return sv.subjects[0] }
 // subject returns a host's state, or with "" the group's; nil if there is none.
 func (sv *service) subject(host string) *subject { return sv.byHost[host] }
 
-// elapsed reports whether at least limit has passed since a time. From a second
-// upwards whole seconds count, as in mon: a run that comes a few milliseconds
-// early must not wait for the next one.
+// elapsed reports whether at least limit has passed since a time. A run that
+// comes a little early must not wait for the next one.
 func elapsed(now, since time.Time, limit time.Duration) bool {
-	if since.IsZero() {
-		return true
-	}
-	passed := now.Sub(since)
-	if limit >= time.Second {
-		passed = passed.Round(time.Second)
-	}
-	return passed >= limit
+	early := min(limit/10, time.Second/2)
+	return since.IsZero() || now.Sub(since)+early >= limit
 }
 
-// longer is elapsed with a strict comparison.
-func longer(now, since time.Time, limit time.Duration) bool {
-	passed := now.Sub(since)
-	if limit >= time.Second {
-		passed = passed.Round(time.Second)
-	}
-	return passed > limit
-}
+// longer reports whether more than limit has passed since a time.
+func longer(now, since time.Time, limit time.Duration) bool { return now.Sub(since) > limit }
