@@ -57,7 +57,7 @@ func testMonitor(c *cobra.Command, w *config.Watch) error {
 	ctx, cancel := context.WithTimeout(c.Context(), w.Timeout)
 	defer cancel()
 	start := time.Now()
-	result, err := w.Monitor.Check(ctx, monitors.Request{Group: w.Group, Service: w.Service, Description: w.Description, Hosts: w.Hosts, Env: w.Env})
+	result, err := engine.TestMonitor(ctx, w)
 	if err != nil {
 		return fmt.Errorf("could not test: %w", err)
 	}

@@ -176,6 +176,17 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+func TestActionsAreUnique(t *testing.T) {
+	w := Watch{Actions: map[string]alerts.Alert{}}
+	for _, want := range []string{"mail a", "mail a #2", "mail a #3"} {
+		id := w.newAction("mail a")
+		if id != want {
+			t.Errorf("got %q, want %q", id, want)
+		}
+		w.Actions[id] = nil
+	}
+}
+
 func TestMonitorKeys(t *testing.T) {
 	m := find(t, load(t, "testdata/valid/full.toml"), "web:http").Monitor.(probe)
 	got := fmt.Sprintf("%v %v %v %v %v %v %v %v %v %v %v %v %s", m.Path, m.Port, m.Status, m.Timeout, m.Pause, m.Ratio, *m.Weight, m.Follow, m.Source, m.Headers, m.TLS, m.Steps, m.Password.Reveal())
@@ -221,27 +232,27 @@ func TestPeriods(t *testing.T) {
 		got = append(got, one)
 	}
 	want := []plain{
-		{Actions: []string{"web:http//alert/0 = test-follow web follows"}},
+		{Actions: []string{"web:http//alert/test-follow web = test-follow web follows"}},
 		{
 			Name: "office", When: "wd {Mon-Fri} hr {7am-9pm}", After: watch.AlertAfter{Consecutive: 6}, Every: watch.AlertEvery{Interval: time.Hour},
 			Num: 24, UpAfter: 5 * time.Minute, Comp: true, Count: true, Exit: "1-3",
 			Actions: []string{
-				"web:http/office/alert/0 = test-note ops dev exit 2", "web:http/office/alert/1 = exec sms.alert +49 1",
-				"web:http/office/upalert/0 = test-note ops dev", "web:http/office/startupalert/0 = test-note a",
-				"web:http/office/ackalert/0 = test-note b", "web:http/office/disablealert/0 = test-note c",
+				"web:http/office/alert/test-note ops dev = test-note ops dev exit 2", "web:http/office/alert/exec sms.alert +49 1 = exec sms.alert +49 1",
+				"web:http/office/upalert/test-note ops dev = test-note ops dev", "web:http/office/startupalert/test-note a = test-note a",
+				"web:http/office/ackalert/test-note b = test-note b", "web:http/office/disablealert/test-note c = test-note c",
 			},
 		},
 		{
 			Name: "none", When: "none", After: watch.AlertAfter{Count: 6, Within: 5 * time.Minute}, Every: watch.AlertEvery{Interval: time.Hour, Compare: watch.Strict},
-			Actions: []string{"web:http/none/alert/0 = test-note d"},
+			Actions: []string{"web:http/none/alert/test-note d = test-note d"},
 		},
 		{
 			Name: "long", After: watch.AlertAfter{Consecutive: 2, Within: 10 * time.Minute}, Every: watch.AlertEvery{Interval: 2 * time.Hour, Compare: watch.CompareDetail},
-			Actions: []string{"web:http/long/alert/0 = test-note e"},
+			Actions: []string{"web:http/long/alert/test-note e = test-note e"},
 		},
 		{
 			Name: "time", After: watch.AlertAfter{Within: 30 * time.Second}, Every: watch.AlertEvery{Interval: 2 * time.Hour},
-			Actions: []string{"web:http/time/alert/0 = test-note f"},
+			Actions: []string{"web:http/time/alert/test-note f = test-note f"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -250,7 +261,7 @@ func TestPeriods(t *testing.T) {
 	if w.Redistribute == nil || w.Redistribute.Name != "test-note everybody" || w.Actions[w.Redistribute.ID] == nil {
 		t.Errorf("redistribute is %+v", w.Redistribute)
 	}
-	if key := w.Actions["web:http/office/upalert/0"].(note).Key.Reveal(); key != "s3cret\n" {
+	if key := w.Actions["web:http/office/upalert/test-note ops dev"].(note).Key.Reveal(); key != "s3cret\n" {
 		t.Errorf("the secret of a file is %q, want it without its last newline only", key)
 	}
 }
@@ -357,14 +368,14 @@ func TestFollowersReportToTheHostsPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	event := alerts.Event{Group: "web", Service: "http"}
-	if err := find(t, site, "web:http").Actions["web:http//alert/0"].Send(t.Context(), event); err != nil {
+	if err := find(t, site, "web:http").Actions["web:http//alert/test-follow web"].Send(t.Context(), event); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"web web:http"}, behind.reports); diff != "" {
 		t.Errorf("reports (-want +got):\n%s", diff)
 	}
 	checked := load(t, "testdata/valid/full.toml")
-	if err := find(t, checked, "web:http").Actions["web:http//alert/0"].Send(t.Context(), event); err == nil {
+	if err := find(t, checked, "web:http").Actions["web:http//alert/test-follow web"].Send(t.Context(), event); err == nil {
 		t.Error("a site that was only checked reports somewhere")
 	}
 }

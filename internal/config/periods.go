@@ -86,9 +86,9 @@ func (b *builder) onePeriod(n *node, w *Watch) watch.Period {
 	told := false
 	for _, l := range lists {
 		told = told || l.node != nil
-		for i, an := range b.elements(l.node, l.key) {
-			id := fmt.Sprintf("%s/%s/%s/%d", w.Key, p.Name, l.key, i)
-			if a, ok := b.action(an, id, w, l.key != "alert"); ok {
+		for _, an := range b.elements(l.node, l.key) {
+			list := fmt.Sprintf("%s/%s/%s", w.Key, p.Name, l.key)
+			if a, ok := b.action(an, list, w, l.key != "alert"); ok {
 				*l.into = append(*l.into, a)
 			}
 		}

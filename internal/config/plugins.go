@@ -136,12 +136,12 @@ func (b *builder) buildAlert(t *pluginTable) (a alerts.Alert, err error) {
 
 // action builds one alert of a watch; messages says that this list sends
 // messages, in which what follows who is up has no place.
-func (b *builder) action(n *node, id string, w *Watch, messages bool) (watch.Action, bool) {
+func (b *builder) action(n *node, list string, w *Watch, messages bool) (watch.Action, bool) {
 	t := b.open("alert", alerts.Kinds(), n, "exit")
 	if t == nil {
 		return watch.Action{}, false
 	}
-	action := watch.Action{ID: id}
+	action := watch.Action{}
 	if exit := n.get("exit"); exit != nil {
 		var r exitRange
 		b.complain(exit, "exit", r.UnmarshalTOML(exit.bare()))
@@ -150,6 +150,7 @@ func (b *builder) action(n *node, id string, w *Watch, messages bool) (watch.Act
 	b.pool.asked = nil
 	alert, err := b.buildAlert(t)
 	action.Name = nameOf(t)
+	action.ID = w.newAction(list + "/" + action.Name)
 	switch {
 	case err != nil && b.site.Compat && missingProgram(err):
 		b.warning(n.at("program"), "%s: it is left out, as in mon", oneLine(err.Error()))
@@ -166,8 +167,20 @@ func (b *builder) action(n *node, id string, w *Watch, messages bool) (watch.Act
 		}
 		b.follow(w.Key.String())
 	}
-	w.Actions[id] = alert
+	w.Actions[action.ID] = alert
 	return action, true
+}
+
+// newAction makes an action's ID unique within the watch. It holds the action's
+// name and not its place in the list, so that what waits for an alert still goes
+// to that alert after another was written in front of it.
+func (w *Watch) newAction(id string) string {
+	for n := 2; ; n++ {
+		if _, taken := w.Actions[id]; !taken {
+			return id
+		}
+		id = fmt.Sprintf("%s #%d", strings.TrimSuffix(id, fmt.Sprintf(" #%d", n-1)), n)
+	}
 }
 
 // follow notes which virtual services the alert just built asked for.

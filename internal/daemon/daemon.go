@@ -25,6 +25,9 @@ import (
 // grace is how long alerts that are being sent may go on when the daemon ends.
 const grace = 10 * time.Second
 
+// reloadPatience bounds what a reload asks of the pool's backend.
+const reloadPatience = 30 * time.Second
+
 // Options are what the command line decides.
 type Options struct {
 	// ConfigFile is read at the start and at each reload.
@@ -55,7 +58,7 @@ func Run(ctx context.Context, o Options) error {
 type daemon struct {
 	Options
 	started  time.Time
-	pool     *lvs.Pool
+	pool     *latePool
 	engine   *engine.Engine
 	listener net.Listener
 	ailing   chan struct{} // holds one token: the backend refused something
@@ -64,41 +67,36 @@ type daemon struct {
 	site *config.Site
 }
 
+// A latePool is the pool that the alerts are built with, before there is one: it
+// depends on the configuration that is just being read.
+type latePool struct{ *lvs.Pool }
+
 // assemble builds everything and starts nothing but listeners.
 func assemble(ctx context.Context, o Options) (*daemon, error) {
-	site, err := load(o.ConfigFile, nil)
+	pool := &latePool{}
+	site, err := load(o.ConfigFile, pool)
 	if err != nil {
 		return nil, err
 	}
 	o.ConfigureLog(site.Log)
 	warn(o.Log, site)
-	listener, err := control.Listen(ctx, site.Socket)
-	if err != nil {
-		return nil, err
+	pool.Pool = lvs.NewPool(lvs.PoolConfig{Backend: backend(site, o.Log)})
+	d := &daemon{Options: o, started: time.Now(), pool: pool, ailing: make(chan struct{}, 1), site: site}
+	if d.engine, err = engine.New(site, o.Log); err != nil {
+		return nil, errors.Join(err, pool.Close())
 	}
-	d := &daemon{Options: o, started: time.Now(), listener: listener, ailing: make(chan struct{}, 1), site: site}
-	d.pool = lvs.NewPool(lvs.PoolConfig{Backend: backend(site, o.Log)})
-	// The first load validated against the file alone; this one is bound to the
-	// pool that now exists.
-	if d.site, err = load(o.ConfigFile, d.pool); err != nil {
-		return nil, errors.Join(err, listener.Close(), d.pool.Close())
-	}
-	if d.engine, err = engine.New(d.site, o.Log); err != nil {
-		return nil, errors.Join(err, listener.Close(), d.pool.Close())
+	if d.listener, err = control.Listen(ctx, site.Socket); err != nil {
+		return nil, errors.Join(err, pool.Close())
 	}
 	return d, nil
 }
 
-func load(file string, pool *lvs.Pool) (*config.Site, error) {
+func load(file string, pool *latePool) (*config.Site, error) {
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
-	host := config.Host{Hostname: hostname, Env: os.LookupEnv}
-	if pool != nil {
-		host.Pool = pool
-	}
-	return config.Load(file, host)
+	return config.Load(file, config.Host{Hostname: hostname, Env: os.LookupEnv, Pool: pool})
 }
 
 func warn(log logrus.FieldLogger, site *config.Site) {
@@ -131,12 +129,28 @@ func (d *daemon) run(ctx context.Context) error {
 	if d.Started != nil {
 		d.Started()
 	}
-	d.engine.Run(ctx, grace)
+	d.runEngine(ctx)
 	stopServing()
 	parts.Wait()
 	err := d.pool.Close()
 	d.Log.Info("ended")
 	return err
+}
+
+// runEngine runs the engine until ctx is done. A plugin that ignores its context
+// must not keep the daemon from ending: it is left behind, and said.
+func (d *daemon) runEngine(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		d.engine.Run(ctx, grace)
+		close(ended)
+	}()
+	<-ctx.Done()
+	select {
+	case <-ended:
+	case <-time.After(2 * grace):
+		d.Log.Error("a monitor or an alert does not end; the daemon ends without it")
+	}
 }
 
 // reconfigurePool gives the pool its virtual services. One that cannot be had, as
@@ -192,6 +206,9 @@ func (d *daemon) hangups(ctx context.Context) {
 func (d *daemon) reload(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	// Who asked may go away; half a reload is none.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadPatience)
+	defer cancel()
 	site, err := load(d.ConfigFile, d.pool)
 	if err != nil {
 		return err
@@ -203,7 +220,8 @@ func (d *daemon) reload(ctx context.Context) error {
 	d.ConfigureLog(site.Log)
 	d.reconfigurePool(ctx, site)
 	d.site = site
-	return d.engine.Reload(ctx, site)
+	d.engine.Reload(site)
+	return nil
 }
 
 // Status is what "monitord status" shows.

@@ -46,6 +46,8 @@ type Engine struct {
 	actions    map[string]alerts.Alert
 	deliveries map[watch.Key]map[string]Delivery
 	site       *config.Site
+	running    bool
+	skipped    map[watch.Key]watch.Skip // why a watch was not tested at its last turn
 }
 
 // A Delivery is the last attempt of one action of a watch.
@@ -101,6 +103,7 @@ func (e *Engine) adopt(site *config.Site) {
 func (e *Engine) Run(ctx context.Context, grace time.Duration) {
 	defer e.stopSending()
 	e.mu.Lock()
+	e.running = true
 	e.dispatch(e.set.Start(time.Now()))
 	e.mu.Unlock()
 	var trapClock sync.WaitGroup
@@ -149,9 +152,11 @@ func (e *Engine) ready(now time.Time, key watch.Key) bool {
 
 // check is one turn of a watch.
 func (e *Engine) check(ctx context.Context, w *config.Watch) {
-	request, skip := e.request(w)
+	request, skip, news := e.request(w)
 	if skip != "" {
-		e.log.WithFields(logrus.Fields{"watch": w.Key.String(), "reason": string(skip)}).Warn("not tested")
+		if news {
+			e.log.WithFields(logrus.Fields{"watch": w.Key.String(), "reason": string(skip)}).Warn("not tested")
+		}
 		return
 	}
 	result, err := runMonitor(ctx, w.Monitor, request)
@@ -164,17 +169,23 @@ func (e *Engine) check(ctx context.Context, w *config.Watch) {
 	e.finish(w, result, err)
 }
 
-func (e *Engine) request(w *config.Watch) (monitors.Request, watch.Skip) {
+// request is what a watch is to test now, or why it is not; news is true if that
+// was not the reason at its last turn.
+func (e *Engine) request(w *config.Watch) (r monitors.Request, skip watch.Skip, news bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	hosts, skip, _ := e.set.Request(time.Now(), w.Key)
+	if before := e.skipped[w.Key]; before != skip {
+		news = true
+		e.skipped[w.Key] = skip
+	}
 	past := e.set.Past(w.Key)
 	return monitors.Request{
 		Group: w.Group, Service: w.Service, Description: w.Description, Hosts: hosts, Env: w.Env,
 		Runs: past.Events, Events: past.Events, LastSummary: past.Summary, LastOutput: past.Output,
 		FirstFailure: past.FirstFailure, LastFailure: past.LastFailure, LastSuccess: past.LastSuccess,
 		DependStatus: past.Depend,
-	}, skip
+	}, skip, news
 }
 
 // runMonitor calls the plugin; one that panics has tested nothing.
@@ -190,6 +201,9 @@ func runMonitor(ctx context.Context, m monitors.Monitor, r monitors.Request) (re
 // complete holds a plugin to its contract: a verdict for each host asked about,
 // and for no other.
 func complete(asked []string, r monitors.Result) error {
+	if r.Exit == 0 && slices.ContainsFunc(r.Hosts, func(h monitors.HostResult) bool { return h.Verdict == monitors.Down }) {
+		return errors.New("the monitor found hosts down, with exit status 0")
+	}
 	if len(r.Hosts) == 0 {
 		return nil
 	}
@@ -258,7 +272,7 @@ func (e *Engine) dispatch(notices []watch.Notice) {
 		if !ok || w == nil {
 			continue
 		}
-		m := &message{box: n.Key.String() + " " + n.Action.Name, name: n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n)}
+		m := &message{box: n.Key.String() + " " + n.Action.Name, name: n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n), hosts: w.Scope == watch.ScopeHost}
 		if !w.Compat && n.Kind != watch.Test {
 			m.destination = n.Action.Name
 		}
@@ -266,26 +280,36 @@ func (e *Engine) dispatch(notices []watch.Notice) {
 	}
 }
 
+// reloadPatience is how long a reload waits for the runs of watches that are
+// gone; who outlasts it ignores its context, and is left behind.
+const reloadPatience = 30 * time.Second
+
 // Reload takes over a new configuration: watches that stay keep their state and
 // their timers.
-func (e *Engine) Reload(ctx context.Context, site *config.Site) error {
+func (e *Engine) Reload(site *config.Site) {
 	e.mu.Lock()
 	now := time.Now()
 	same := e.unchanged(site)
 	e.adopt(site)
 	e.set.Reconfigure(now, machines(site), options(site))
-	if site.StartupAlertsOnReset {
+	if site.StartupAlertsOnReset && e.running {
 		e.dispatch(e.set.StartupAlerts(now))
 	}
 	e.dispatch(e.set.Follow(now))
 	e.outbox.rebind(e.actions)
 	e.mu.Unlock()
 	e.pokeTrapClock()
+	ctx, cancel := context.WithTimeout(context.Background(), reloadPatience)
+	defer cancel()
 	if err := e.scheduler.Replace(ctx, e.plan(site)); err != nil {
-		return fmt.Errorf("schedule the watches: %w", err)
+		e.log.WithError(err).Error("some runs of watches that are gone do not end")
+	}
+	for i := range site.Watches {
+		if w := &site.Watches[i]; w.FailureInterval == 0 && w.Monitor != nil {
+			_ = e.scheduler.SetInterval(w.Key.String(), 0) // the plan that holds it is in force
+		}
 	}
 	e.log.WithFields(logrus.Fields{"watches": len(site.Watches), "unchanged": same}).Info("configuration reloaded")
-	return nil
 }
 
 // unchanged counts the watches that the new configuration leaves as they are.
@@ -305,9 +329,13 @@ func (e *Engine) runTrapClock(ctx context.Context) {
 	for {
 		e.mu.Lock()
 		at, ok := e.set.NextTick()
+		exclude := excluded(e.site.ExcludePeriod)
 		e.mu.Unlock()
 		var due <-chan time.Time
-		if ok {
+		switch {
+		case exclude != nil && exclude(time.Now()): // nothing runs, no clock either (mon)
+			due = time.After(time.Second)
+		case ok:
 			// A timer may not be armed for the very instant: what is due "more than
 			// T" after something is due a moment later.
 			due = time.After(max(time.Until(at), 0) + 10*time.Millisecond)
@@ -318,7 +346,9 @@ func (e *Engine) runTrapClock(ctx context.Context) {
 		case <-e.tick:
 		case <-due:
 			e.mu.Lock()
-			e.dispatch(e.set.Tick(time.Now()))
+			if exclude == nil || !exclude(time.Now()) {
+				e.dispatch(e.set.Tick(time.Now()))
+			}
 			e.mu.Unlock()
 		}
 	}

@@ -168,6 +168,9 @@ func TestWhatCannotTestIsUnknown(t *testing.T) {
 		"another host": func(context.Context, monitors.Request) (monitors.Result, error) {
 			return monitors.Result{Exit: 1, Hosts: []monitors.HostResult{{Host: "x", Verdict: monitors.Down}, {Host: "w2"}}}, nil
 		},
+		"a verdict against its exit status": func(context.Context, monitors.Request) (monitors.Result, error) {
+			return monitors.Result{Hosts: []monitors.HostResult{{Host: "w1", Verdict: monitors.Down}, {Host: "w2", Verdict: monitors.Up}}}, nil
+		},
 		"a hang": func(ctx context.Context, _ monitors.Request) (monitors.Result, error) {
 			<-ctx.Done()
 			return monitors.Result{}, ctx.Err()
@@ -231,9 +234,7 @@ func TestReloadKeepsStateAndTimers(t *testing.T) {
 		mail.want(t, "failure w1")
 		runs := kept.count()
 		site := &config.Site{Watches: []config.Watch{once(testWatch("kept", kept, mail, "w1")), testWatch("fresh", fresh, mail, "w1")}}
-		if err := e.Reload(t.Context(), site); err != nil {
-			t.Fatal(err)
-		}
+		e.Reload(site)
 		goneRuns := gone.count()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
@@ -251,6 +252,25 @@ func TestReloadKeepsStateAndTimers(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		mail.want(t, "failure w1", "up w1")
+	})
+}
+
+func TestAReloadEndsTheFastPace(t *testing.T) {
+	m := &fakeMonitor{check: down("w1")}
+	with := func(failing time.Duration) config.Watch {
+		w := testWatch("web", m, &recorder{}, "w1")
+		w.Interval, w.FailureInterval = 10*time.Second, failing
+		w.Fingerprint = failing.String()
+		return w
+	}
+	engineTest(t, []config.Watch{with(time.Second)}, func(t *testing.T, e *Engine) {
+		time.Sleep(30 * time.Second)
+		e.Reload(&config.Site{Watches: []config.Watch{with(0)}})
+		before := m.count()
+		time.Sleep(100 * time.Second)
+		if n := m.count() - before; n < 9 || n > 11 {
+			t.Errorf("%d runs in 100s at 10s, after failure_interval was taken away", n)
+		}
 	})
 }
 

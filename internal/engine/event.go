@@ -3,10 +3,12 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/watch"
+	"github.com/monitord/monitord/monitors"
 )
 
 // event is a notice in the words of the public contract.
@@ -75,4 +77,15 @@ func Test(ctx context.Context, w *config.Watch, n *watch.Notice) error {
 		return fmt.Errorf("no alert is built for %s", n.Action.ID)
 	}
 	return send(ctx, alert, event(w, n))
+}
+
+// TestMonitor runs a watch's monitor once, on all hosts that it would be given.
+func TestMonitor(ctx context.Context, w *config.Watch) (monitors.Result, error) {
+	r := monitors.Request{Group: w.Group, Service: w.Service, Description: w.Description, Env: w.Env}
+	for _, h := range w.Hosts {
+		if !slices.Contains(w.ExcludeHosts, h) {
+			r.Hosts = append(r.Hosts, h)
+		}
+	}
+	return runMonitor(ctx, w.Monitor, r)
 }

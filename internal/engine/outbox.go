@@ -39,7 +39,12 @@ type message struct {
 	alert  alerts.Alert
 	event  alerts.Event
 	since  time.Time
-	tried  bool
+	// hosts is true if the watch counts for each host by itself: its summary is
+	// then the names of the hosts concerned.
+	hosts   bool
+	sum     bool // of a flood
+	tried   bool
+	sending bool
 }
 
 // follows reports whether the message is state: only the latest counts.
@@ -112,17 +117,65 @@ func (o *outbox) enqueue(m *message) {
 	}
 }
 
-// accept puts a message at the end of the line. What it supersedes leaves: a
-// message of the same action that waits, since the newer one carries the whole
-// present state, and any message that was tried in vain.
+// accept puts a message at the end of the line. What it supersedes leaves.
 func (b *box) accept(m *message) {
-	kept := b.waiting[:0]
-	for _, w := range b.waiting {
-		if !w.tried && (w.action != m.action || w.event.Kind != m.event.Kind) {
-			kept = append(kept, w)
+	b.waiting = slices.DeleteFunc(b.waiting, func(w *message) bool { return !w.sending && m.supersedes(w) })
+	b.waiting = append(b.waiting, m)
+}
+
+// supersedes reports whether an older message need not be sent any more. One of
+// the same action and kind is merged into the newer, which carries the whole
+// present state; any other that was tried in vain goes if the newer is about all
+// of its hosts.
+func (m *message) supersedes(older *message) bool {
+	switch {
+	case older.event.Kind == alerts.Test:
+		return false
+	case older.action == m.action && older.event.Kind == m.event.Kind:
+		m.merge(older)
+		return true
+	case !older.tried || older.follows() != m.follows():
+		return false
+	case !m.event.Kind.Failing() && m.event.Kind != alerts.Up:
+		return false
+	}
+	return !m.hosts || m.covers(older)
+}
+
+// covers reports whether a message is about every host of an older one.
+func (m *message) covers(older *message) bool {
+	about := map[string]bool{}
+	for _, h := range m.event.Hosts {
+		about[h.Name] = h.Concerned
+	}
+	return !slices.ContainsFunc(older.event.Hosts, func(h alerts.Host) bool { return h.Concerned && !about[h.Name] })
+}
+
+// merge takes over what an older message knows and this one does not: of a state
+// the last word on hosts that are unknown now, of anything else the hosts that
+// it was about, as far as it is still true of them.
+func (m *message) merge(older *message) {
+	then := map[string]alerts.Host{}
+	for _, h := range older.event.Hosts {
+		then[h.Name] = h
+	}
+	var names []string
+	for i := range m.event.Hosts {
+		h := &m.event.Hosts[i]
+		was := then[h.Name]
+		switch {
+		case m.follows() && h.State == alerts.HostUnknown:
+			h.State = was.State
+		case !m.follows() && was.Concerned && was.State == h.State:
+			h.Concerned = true
+		}
+		if h.Concerned {
+			names = append(names, h.Name)
 		}
 	}
-	b.waiting = append(kept, m)
+	if m.hosts && !m.follows() && len(names) > 0 {
+		m.event.Summary = strings.Join(names, " ")
+	}
 }
 
 // work delivers a box's messages until none is left.
@@ -166,22 +219,28 @@ func (o *outbox) first(name string, b *box) (*message, alerts.Alert) {
 	case <-b.wake:
 	default:
 	}
+	b.waiting[0].sending = true
 	return b.waiting[0], b.waiting[0].alert
 }
 
-// settle takes a message that is done with out of the line, wherever it is now.
+// settle takes a message that is done with out of the line, wherever it is now,
+// and one that failed too if something newer supersedes it.
 func (o *outbox) settle(b *box, m *message, final bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	m.tried = true
-	for i, w := range b.waiting {
-		if w == m && final {
-			b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
-			return
-		}
+	m.tried, m.sending = true, false
+	at := slices.Index(b.waiting, m)
+	if at < 0 {
+		return
 	}
-	if !final && len(b.waiting) > 1 && b.waiting[0] == m {
-		b.waiting = b.waiting[1:] // something newer came during the attempt
+	for _, newer := range b.waiting[at+1:] {
+		if final {
+			break
+		}
+		final = newer.supersedes(m)
+	}
+	if final {
+		b.waiting = slices.Delete(b.waiting, at, at+1)
 	}
 }
 
@@ -213,8 +272,10 @@ func (o *outbox) rebind(actions map[string]alerts.Alert) {
 	for _, b := range o.boxes {
 		b.waiting = slices.DeleteFunc(b.waiting, func(m *message) bool {
 			alert, ok := actions[m.action]
-			m.alert = alert
-			return !ok
+			if ok {
+				m.alert = alert
+			}
+			return !ok && !m.sum && !m.sending
 		})
 	}
 }
@@ -319,8 +380,11 @@ func sum(held []*message) *message {
 	latest := map[string]*message{}
 	var order []string
 	for _, m := range held {
-		if latest[m.action] == nil {
+		switch before := latest[m.action]; {
+		case before == nil:
 			order = append(order, m.action)
+		case before.event.Kind == m.event.Kind:
+			m.merge(before)
 		}
 		latest[m.action] = m
 	}
@@ -340,7 +404,7 @@ func sum(held []*message) *message {
 	summary := fmt.Sprintf("%d more alerts in the last minute", len(order))
 	exit := 1
 	return &message{
-		box: "sum of " + first.destination, name: first.name, action: "sum of " + first.destination, alert: first.alert, since: time.Now(),
+		box: "sum of " + first.destination, name: first.name, action: "sum of " + first.destination, sum: true, alert: first.alert, since: time.Now(),
 		event: alerts.Event{
 			Kind: kind, Group: "monitord", Service: "alerts", Time: time.Now(), Exit: &exit,
 			Summary: summary, Output: []byte(summary + "\n" + text.String()),

@@ -218,3 +218,119 @@ func TestCloseDoesNotWaitForAServerThatIsDown(t *testing.T) {
 		}
 	})
 }
+
+// hostMessage is a message of a watch of three hosts about some of them.
+func hostMessage(a alerts.Alert, kind alerts.Kind, state alerts.HostState, concerned ...string) *message {
+	m := testMessage(a, kind, strings.Join(concerned, " "))
+	m.hosts = true
+	for _, name := range []string{"h1", "h2", "h3"} {
+		h := alerts.Host{Name: name, State: alerts.HostDown}
+		if slices.Contains(concerned, name) {
+			h.State, h.Concerned = state, true
+		}
+		m.event.Hosts = append(m.event.Hosts, h)
+	}
+	return m
+}
+
+// TestNoHostIsForgotten: what supersedes a message is about its hosts too.
+func TestNoHostIsForgotten(t *testing.T) {
+	t.Run("merged while another is sent", func(t *testing.T) {
+		outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+			release := make(chan struct{})
+			r := &recorder{fail: func(n int, _ alerts.Event) error {
+				if n == 1 {
+					<-release
+				}
+				return nil
+			}}
+			o.put(hostMessage(r, alerts.Failure, alerts.HostDown, "h1"))
+			synctest.Wait()
+			o.put(hostMessage(r, alerts.Failure, alerts.HostDown, "h2"))
+			o.put(hostMessage(r, alerts.Failure, alerts.HostDown, "h3"))
+			close(release)
+			synctest.Wait()
+			r.want(t, "failure h1", "failure h2 h3")
+		})
+	})
+	t.Run("another host's recovery does not end its failure", func(t *testing.T) {
+		outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+			down := true
+			r := &recorder{fail: func(int, alerts.Event) error {
+				if down {
+					return errDown
+				}
+				return nil
+			}}
+			o.put(hostMessage(r, alerts.Failure, alerts.HostDown, "h1"))
+			time.Sleep(time.Minute)
+			o.put(hostMessage(r, alerts.Up, alerts.HostUp, "h2"))
+			time.Sleep(time.Minute)
+			r.mu.Lock()
+			down = false
+			r.mu.Unlock()
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			r.want(t, "failure h1", "up h2")
+		})
+	})
+}
+
+// TestAPoolHearsTheLastWord: an unknown host does not hide that it went down
+// just before.
+func TestAPoolHearsTheLastWord(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+		release := make(chan struct{})
+		var mu sync.Mutex
+		var told []alerts.HostState
+		pool := &recorder{fail: func(n int, e alerts.Event) error {
+			if n == 1 {
+				<-release
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, e.Hosts[0].State)
+			return nil
+		}}
+		for _, state := range []alerts.HostState{alerts.HostUp, alerts.HostDown, alerts.HostUnknown} {
+			m := testMessage(pool, alerts.State, "")
+			m.event.Hosts = []alerts.Host{{Name: "h1", State: state}}
+			o.put(m)
+			synctest.Wait()
+		}
+		close(release)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Equal(told, []alerts.HostState{alerts.HostUp, alerts.HostDown}) {
+			t.Errorf("the pool was told %v, want up and then down", told)
+		}
+	})
+}
+
+func TestAReloadKeepsTheSumOfAFlood(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+		failing := true
+		r := &recorder{fail: func(_ int, e alerts.Event) error {
+			if failing && e.Group == "monitord" {
+				return errDown
+			}
+			return nil
+		}}
+		for i := range burst + 10 {
+			m := testMessage(r, alerts.Failure, fmt.Sprintf("host%d", i))
+			m.box, m.action, m.destination = fmt.Sprintf("g:s%d mail", i), fmt.Sprintf("a%d", i), "mail ops"
+			o.put(m)
+		}
+		time.Sleep(limitWindow + 10*time.Second)
+		o.rebind(map[string]alerts.Alert{})
+		r.mu.Lock()
+		failing = false
+		r.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if got := r.seen(); len(got) != burst+1 || !strings.Contains(got[burst], "10 more alerts") {
+			t.Errorf("%d messages, the last %q", len(got), got[len(got)-1])
+		}
+	})
+}

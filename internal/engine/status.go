@@ -64,7 +64,7 @@ type DecisionStatus struct {
 // Status returns the present state.
 func (e *Engine) Status() Status {
 	e.mu.Lock()
-	s := Status{Stopped: e.set.Stopped()}
+	s := Status{Stopped: e.set.Stopped(), Watches: []WatchStatus{}}
 	for _, key := range e.set.Keys() {
 		v, _ := e.set.View(key)
 		w := watchStatus(v)
@@ -91,6 +91,7 @@ func watchStatus(v watch.View) WatchStatus {
 		Group: v.Group, Service: v.Service, State: v.Status.String(), Summary: v.Summary, Unknown: v.UnknownReason,
 		Since: instant(v.FirstFailure), LastGood: instant(v.LastSuccess), Disabled: v.Disabled != nil,
 		Runs: v.Events, Failures: v.Consecutive, Alerts: v.AlertsSent,
+		Hosts: []HostStatus{}, Decisions: []DecisionStatus{},
 	}
 	if !v.UnknownSince.IsZero() {
 		w.State = watch.Unknown.String()

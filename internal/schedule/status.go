@@ -43,23 +43,25 @@ type Status struct {
 
 // Bounded counts one of the two sorts of runs.
 type Bounded struct {
-	Limit   int // 0: none
-	Running int
-	Waiting int
+	Limit   int `json:"limit"` // 0: none
+	Running int `json:"running"`
+	Waiting int `json:"waiting"`
 }
 
 // Stats count since New.
 type Stats struct {
-	Jobs          int
-	Procs, Checks Bounded
-	Held          int    // jobs that are due but held back now
-	Started       uint64 // runs
-	Skipped       uint64 // times dropped: the job was running, waiting, or the daemon late
-	Panics        uint64
+	Jobs    int     `json:"jobs"`
+	Procs   Bounded `json:"procs"`
+	Checks  Bounded `json:"checks"`
+	Held    int     `json:"held"`    // jobs that are due but held back now
+	Started uint64  `json:"started"` // runs
+	Skipped uint64  `json:"skipped"` // times dropped: the job was running, waiting, or the daemon late
+	Panics  uint64  `json:"panics"`
 	// LateMax and LateSum are the largest and total delay from a run's due
 	// time (or the end of what held it) to its start; LateSum/Started is the
 	// mean.
-	LateMax, LateSum time.Duration
+	LateMax time.Duration `json:"late_max_ns"`
+	LateSum time.Duration `json:"late_sum_ns"`
 }
 
 type counters struct {

@@ -115,6 +115,7 @@ func (s *Set) groupEvent(now time.Time, sv *service, kind Kind, r Result) []Noti
 			summary = "(NO SUMMARY)"
 		}
 		sv.summary = summary
+		sub.blame()
 		sv.countFailure(sub, now, summary)
 		sv.setStatus(Failed, now)
 		out := s.alertFailure(now, sv, kind, summary, r, []*subject{sub})
@@ -151,6 +152,16 @@ func (sub *subject) learn(tested []string, r Result) {
 			v.Verdict, v.Reason = Bad, firstLine(r.Output)
 		}
 		sub.known[host] = v
+	}
+}
+
+// blame notes whom the failure is about: its recovery will be about them too.
+func (sub *subject) blame() {
+	sub.blamed = map[string]bool{}
+	for host, v := range sub.known {
+		if v.Verdict == Bad {
+			sub.blamed[host] = true
+		}
 	}
 }
 
@@ -342,7 +353,7 @@ func (sub *subject) clear(sv *service, now time.Time) {
 	sub.ack = nil
 	sub.firstFailure, sub.lastFailure = time.Time{}, time.Time{}
 	sub.consecutive, sub.rising = 0, 0
-	sub.failureOutput, sub.reason = "", ""
+	sub.failureOutput, sub.reason, sub.blamed = "", "", nil
 	for i := range sub.periods {
 		p := &sub.periods[i]
 		if sv.Periods[i].AlertEvery.Compare != Strict {

@@ -247,17 +247,15 @@ func (r *round) notice(d *due) Notice {
 	return n
 }
 
-// blamed are the hosts that the group's failure names.
+// blamed are the hosts that the present failure is about, or the one that ends.
 func (sv *service) blamed() map[string]bool {
 	out := map[string]bool{}
 	for _, sub := range sv.subjects {
 		if sub.host != "" && sub.status == Failed {
 			out[sub.host] = true
 		}
-		for host, v := range sub.known {
-			if v.Verdict == Bad {
-				out[host] = true
-			}
+		for host := range sub.blamed {
+			out[host] = true
 		}
 	}
 	return out

@@ -128,6 +128,8 @@ type subject struct {
 	recent []time.Time
 	// known is what was last found out about each host, in ScopeGroup.
 	known map[string]HostVerdict
+	// blamed are the hosts that the present failure is about, in ScopeGroup.
+	blamed map[string]bool
 	// trapped is how a trap came to say something about the host.
 	trapped trapped
 }

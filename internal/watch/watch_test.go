@@ -120,6 +120,12 @@ func (b *bench) lastCode() Code {
 	return v.Decisions[len(v.Decisions)-1].Code
 }
 
+func TestARecoveryNamesTheHostsOfTheFailure(t *testing.T) {
+	b := newBench(t, watchOf(func(c *Config) { c.Scope = ScopeGroup }))
+	b.want(b.round("w1 w3"), "alert a: w1 w3")
+	b.want(b.round(""), "upalert u: w1 w3")
+}
+
 func TestFallAndRise(t *testing.T) {
 	b := newBench(t, watchOf(func(c *Config) { c.Fall, c.Rise = 3, 2 }))
 	b.want(b.round("w1"))
