@@ -120,7 +120,7 @@ func (s *Set) failingElsewhere(sv *service) func(host string) bool {
 				failed[sub.host] = failed[sub.host] || sub.status == Failed
 			}
 		case parent.status == Failed:
-			for _, word := range strings.Fields(parent.summary) {
+			for word := range strings.FieldsSeq(parent.summary) {
 				failed[word] = true
 			}
 		}
