@@ -106,6 +106,8 @@ type SavedSubject struct {
 	Ack                                    *Mark
 	Recent                                 []time.Time
 	Known                                  map[string]HostVerdict
+	Blamed                                 map[string]bool
+	Trapped                                int
 	Periods                                map[string]SavedPeriod
 }
 
@@ -140,7 +142,7 @@ func (sv *service) save() Saved {
 			Host: sub.host, Status: sub.status, Since: sub.since, Consecutive: sub.consecutive, Rising: sub.rising,
 			Failures: sub.failures, Alerts: sub.alertsSent, FirstFailure: sub.firstFailure, LastFailure: sub.lastFailure,
 			LastSuccess: sub.lastSuccess, FailureOutput: sub.failureOutput, Reason: sub.reason, Ack: sub.ack,
-			Recent: slices.Clone(sub.recent), Known: maps.Clone(sub.known), Periods: map[string]SavedPeriod{},
+			Recent: slices.Clone(sub.recent), Known: maps.Clone(sub.known), Blamed: maps.Clone(sub.blamed), Trapped: int(sub.trapped), Periods: map[string]SavedPeriod{},
 		}
 		for i, p := range sub.periods {
 			ss.Periods[sv.Periods[i].Name] = SavedPeriod{Sent: p.sent, Count: p.count, LastAlert: p.lastAlert, WindowStart: p.windowStart, CompUpSent: p.compUpSent}
@@ -179,6 +181,7 @@ func (sub *subject) restore(sv *service, ss SavedSubject) {
 	sub.firstFailure, sub.lastFailure, sub.lastSuccess = ss.FirstFailure, ss.LastFailure, ss.LastSuccess
 	sub.failureOutput, sub.reason, sub.ack = ss.FailureOutput, ss.Reason, ss.Ack
 	sub.recent, sub.known = slices.Clone(ss.Recent), maps.Clone(ss.Known)
+	sub.blamed, sub.trapped = maps.Clone(ss.Blamed), trapped(ss.Trapped)
 	for i := range sub.periods {
 		if p, ok := ss.Periods[sv.Periods[i].Name]; ok {
 			sub.periods[i] = periodState{sent: p.Sent, count: p.Count, lastAlert: p.LastAlert, windowStart: p.WindowStart, compUpSent: p.CompUpSent}
