@@ -116,6 +116,8 @@ type Site struct {
 	Path []string
 	// StateDir, LogDir and ConfigDir are mon's statedir, logdir and cfbasedir.
 	StateDir, LogDir, ConfigDir string
+	// Compat is true for a site with compat = "mon".
+	Compat bool
 }
 
 // Duration and Secret are the types for such keys in a monitor's configuration.

@@ -122,7 +122,7 @@ func declinesHosts(bound any) bool {
 func (b *builder) buildMonitor(t *pluginTable) (m monitors.Monitor, err error) {
 	defer guard(&err)
 	g := &b.site.Global
-	return monitors.Build(t.kind, monitors.Site{Path: g.MonDir, StateDir: g.StateDir, LogDir: g.LogDir, ConfigDir: g.ConfigDir}, b.bind(t))
+	return monitors.Build(t.kind, monitors.Site{Path: g.MonDir, StateDir: g.StateDir, LogDir: g.LogDir, ConfigDir: g.ConfigDir, Compat: g.Compat}, b.bind(t))
 }
 
 func (b *builder) buildAlert(t *pluginTable) (a alerts.Alert, err error) {

@@ -199,9 +199,11 @@ type tally struct {
 func (s *Set) tally(now time.Time, sv *service, kind Kind, verdicts []HostVerdict) tally {
 	t := tally{allGood: true}
 	quiet := round{set: s, sv: sv, now: now, kind: kind}
-	for _, v := range verdicts {
-		sub := sv.subject(v.Host)
-		if sub == nil {
+	for i, v := range verdicts {
+		var sub *subject
+		if i < len(sv.subjects) && sv.subjects[i].host == v.Host { // nearly always: nobody was left out
+			sub = sv.subjects[i]
+		} else if sub = sv.subject(v.Host); sub == nil {
 			continue
 		}
 		sub.verdict = v.Verdict

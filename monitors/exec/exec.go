@@ -9,12 +9,17 @@
 // blanks; the rest is text for people, and a line that begins with a host's name
 // becomes the reason for that host. A first line that names no host of the group
 // condemns the only host of a group of one; of a larger group it says nothing
-// about the hosts, and the group counts as failed as a whole.
+// about the hosts: with scope = "group" the group has failed as a whole, with
+// scope = "host" nothing is concluded.
 //
 // Not a verdict, but "could not test", are: a program that cannot be started, one
 // that is still running after the timeout, one that a signal killed, and one
 // that names no host and exits with 126 or 127, by which shells and env(1) say
 // that a command could not be run or was not found.
+//
+// With compat = "mon" three of these are mon's verdicts instead: a program killed
+// by a signal has succeeded, one that cannot be started has failed with exit
+// status 1 and no output, and 126 and 127 are failures like others.
 //
 // The program runs in a process group of its own, which is ended as a whole:
 // SIGTERM, half a second later SIGKILL. Output beyond 1 MiB is dropped, and a line
@@ -41,11 +46,10 @@ import (
 
 // Config is the table of an exec monitor.
 type Config struct {
-	Program         string            `toml:"program" doc:"The program: a path with a slash, or a name looked up in mondir; no default."`
-	Args            []string          `toml:"args" doc:"Arguments before the hosts, each passed as it is, without a shell; default none."`
-	Hosts           bool              `toml:"hosts" doc:"Append the hosts to the arguments; false is mon's \";;\" at the end of the line; default true."`
-	Timeout         monitors.Duration `toml:"timeout" doc:"How long the program may run before it is ended and the result is unknown; mon had no limit; default 60s."`
-	SignalIsSuccess bool              `toml:"signal_is_success" doc:"mon's quirks: a program killed by a signal has succeeded, one that cannot be started has failed with exit status 1 and no output, and exit statuses 126 and 127 are failures like others; default false."`
+	Program string            `toml:"program" doc:"The program: a path with a slash, or a name looked up in mondir; no default."`
+	Args    []string          `toml:"args" doc:"Arguments before the hosts, each passed as it is, without a shell; default none."`
+	Hosts   bool              `toml:"hosts" doc:"Append the hosts to the arguments; false is mon's \";;\" at the end of the line; default true."`
+	Timeout monitors.Duration `toml:"timeout" doc:"How long the program may run before it is ended and the result is unknown; mon had no limit; default 60s."`
 }
 
 func init() {
@@ -87,7 +91,7 @@ func (m *Monitor) Check(ctx context.Context, r monitors.Request) (monitors.Resul
 	call := m.Invocation(r)
 	ended, err := runcmd.Run(run, runcmd.Command{Path: m.program.Path, Args: call.Args, Env: call.Environ(os.Environ())})
 	switch {
-	case err != nil && m.config.SignalIsSuccess && notStarted(err):
+	case err != nil && m.site.Compat && notStarted(err):
 		return verdicts(r.Hosts, 1, nil), nil
 	case err != nil:
 		return monitors.Result{}, err
@@ -96,7 +100,7 @@ func (m *Monitor) Check(ctx context.Context, r monitors.Request) (monitors.Resul
 	}
 	output := withNotice(ended)
 	switch {
-	case m.config.SignalIsSuccess:
+	case m.site.Compat:
 		return verdicts(r.Hosts, max(ended.Exit, 0), output), nil
 	case ended.Signal != 0:
 		return monitors.Result{}, fmt.Errorf("%s: %s", m.program.Path, ended)

@@ -55,6 +55,12 @@ func shell(t testing.TB, text string, change func(*Config)) monitors.Monitor {
 	return m
 }
 
+// compatible gives a monitor mon's quirks, as compat = "mon" does.
+func compatible(m monitors.Monitor) monitors.Monitor {
+	m.(*Monitor).site.Compat = true
+	return m
+}
+
 func TestConformance(t *testing.T) {
 	monitortest.Run(t, monitortest.Subject{
 		New: func(t testing.TB) monitors.Monitor {
@@ -222,10 +228,11 @@ func TestCannotBeStarted(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			folder := script(t, "x.monitor", "#!/bin/sh\n", 0o755)
 			plain, err1 := configured(folder, nil)
-			quirks, err2 := configured(folder, func(c *Config) { c.SignalIsSuccess = true })
+			quirks, err2 := configured(folder, nil)
 			if err := errors.Join(err1, err2, tt.damage(filepath.Join(folder, "x.monitor"))); err != nil {
 				t.Fatal(err)
 			}
+			quirks = compatible(quirks)
 			request := monitors.Request{Hosts: []string{"h1", "h2"}}
 			if got, err := plain.Check(t.Context(), request); !errors.Is(err, tt.want) {
 				t.Errorf("got %+v, %v; want %v", got, err, tt.want)
@@ -245,7 +252,6 @@ func rewrite(path, text string) error {
 }
 
 func TestMonsQuirks(t *testing.T) {
-	quirks := func(c *Config) { c.SignalIsSuccess = true }
 	tests := []struct {
 		name, script string
 		want         monitors.Result
@@ -258,7 +264,7 @@ func TestMonsQuirks(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := shell(t, tt.script, quirks).Check(t.Context(), monitors.Request{Hosts: []string{"h1", "h2"}})
+			got, err := compatible(shell(t, tt.script, nil)).Check(t.Context(), monitors.Request{Hosts: []string{"h1", "h2"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -271,7 +277,7 @@ func TestMonsQuirks(t *testing.T) {
 
 // A time limit is no quirk of mon's: it had none.
 func TestMonsQuirksEndInTimeToo(t *testing.T) {
-	m := shell(t, "sleep 60", func(c *Config) { c.SignalIsSuccess, c.Timeout = true, monitors.Duration(100*time.Millisecond) })
+	m := compatible(shell(t, "sleep 60", func(c *Config) { c.Timeout = monitors.Duration(100 * time.Millisecond) }))
 	if got, err := m.Check(t.Context(), monitors.Request{Hosts: []string{"h1"}}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %+v, %v", got, err)
 	}
