@@ -11,10 +11,10 @@ import (
 )
 
 func TestFiles(t *testing.T) {
-	got := files([]byte(`'http://deb.debian.org/debian/pool/main/m/mon/mon_1.3.6-4_amd64.deb' mon_1.3.6-4_amd64.deb 287044 SHA256:ab
+	got := files([]byte(`'http://archive.example/debian/pool/main/m/mon/mon_1.3.6-4_amd64.deb' mon_1.3.6-4_amd64.deb 287044 SHA256:ab
 Reading package lists...
-'http://deb.debian.org/debian/pool/main/x/x_1%3a2_all.deb' x_1%3a2_all.deb 10 SHA256:cd
-'http://deb.debian.org/debian/dists/InRelease' InRelease 0
+'http://archive.example/debian/pool/main/x/x_1%3a2_all.deb' x_1%3a2_all.deb 10 SHA256:cd
+'http://archive.example/debian/dists/InRelease' InRelease 0
 `))
 	if diff := cmp.Diff([]string{"mon_1.3.6-4_amd64.deb", "x_1%3a2_all.deb"}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -6,7 +6,8 @@ import (
 )
 
 // A follower is an action that is told who is up, by the thresholds of its
-// period alone.
+// period alone. In ScopeGroup the threshold is the group's: once the group has
+// failed for long enough, a host that joins the failure is down at once.
 type follower struct {
 	period int
 	action Action
