@@ -133,14 +133,6 @@ func (s *Set) failingElsewhere(sv *service) func(host string) bool {
 	}
 }
 
-// DependStatus returns the last evaluated dependency, nil if there was none.
-func (s *Set) DependStatus(key Key) *bool {
-	if sv, ok := s.services[key]; ok {
-		return sv.depend
-	}
-	return nil
-}
-
 // Waits reports whether a due run may have to wait for another watch.
 func (d *Dependency) Waits() bool { return !d.expression(SuppressMonitor).Empty() }
 
