@@ -156,18 +156,42 @@ func firstLine(s string) string {
 
 func printVirtuals(out io.Writer, virtuals []lvs.VirtualStatus) {
 	for _, v := range virtuals {
-		fmt.Fprintf(out, "\n%s  %s %s  %s  %d of %d up\n", v.Name, v.Protocol, v.Address, v.Scheduler, v.Up, len(v.Servers))
+		fmt.Fprintf(out, "\n%s  %s  %s  %d of %d up%s\n", v.Name, several(v.Services), v.Scheduler, v.Up, len(v.Servers), quorum(v))
 		table := tabwriter.NewWriter(out, 2, 8, 2, ' ', 0)
 		fmt.Fprintln(table, "  SERVER\tWEIGHT\tPOOL\tSINCE\tACTIVE\tTOTAL\tWHY")
 		for _, r := range v.Servers {
 			in := "out"
-			if r.In {
+			switch {
+			case r.Drained != nil && r.Drained.Gone:
+				in = "drained"
+			case r.Drained != nil:
+				in = "draining"
+			case r.In:
 				in = "in"
 			}
 			fmt.Fprintf(table, "  %s\t%d\t%s\t%s\t%d\t%d\t%s\n", r.Target, r.Weight, in, ago(&r.Since), r.Active, r.Total, r.Reason)
 		}
 		_ = table.Flush()
 	}
+}
+
+// several writes the services of a range of addresses short.
+func several(services []string) string {
+	if len(services) > 1 {
+		return fmt.Sprintf("%s and %d more", services[0], len(services)-1)
+	}
+	return strings.Join(services, "")
+}
+
+// quorum says what is out of the ordinary.
+func quorum(v lvs.VirtualStatus) string {
+	switch {
+	case v.Sorry != "":
+		return ", the sorry server " + v.Sorry + " serves"
+	case v.Quorum == "lost":
+		return ", the quorum is lost"
+	}
+	return ""
 }
 
 func printWatch(out io.Writer, all []engine.WatchStatus, name string) error {

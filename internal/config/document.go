@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/plugin"
 )
 
@@ -35,10 +36,13 @@ type document struct {
 	Compat               string `toml:"compat" doc:"\"mon\" keeps mon's quirks, for a configuration that came from there; default \"\"."`
 	Socket               string `toml:"socket" doc:"Path of the socket for status and commands; default \"/run/monitord/monitord.sock\"."`
 
+	StateAge plugin.Duration `toml:"state_age" doc:"How old the saved state of watches and pools may be when the daemon starts; older state counts as unknown, except for what operators disabled and drained; default 1h."`
+
 	Include    raw `toml:"include" doc:"Other files to read, relative to this one; may hold patterns like \"conf.d/*.toml\"."`
 	Log        raw `toml:"log" doc:"What is logged, and how."`
 	HostGroups raw `toml:"hostgroups" doc:"The host groups: name = [\"host\", ...]."`
 	LVS        raw `toml:"lvs" doc:"What forwards the connections of virtual services."`
+	Sync       raw `toml:"sync" doc:"How the directors' kernels tell each other of connections."`
 	Virtual    raw `toml:"virtual" doc:"A virtual service and its real servers."`
 	Watch      raw `toml:"watch" doc:"Who is tested how, and who is told."`
 }
@@ -55,8 +59,15 @@ func defaultDocument() document {
 		MonDir:   []string{"/etc/monitord/mon.d", "/usr/lib/mon/mon.d", "/usr/local/lib/mon/mon.d"},
 		MaxProcs: 50, MaxChecks: 500,
 		DepBehavior: "a", DepRecurLimit: 10, HistLength: 100,
-		Socket: "/run/monitord/monitord.sock",
+		Socket: "/run/monitord/monitord.sock", StateAge: plugin.Duration(time.Hour),
 	}
+}
+
+// virtualTable is one [[virtual]].
+type virtualTable struct {
+	lvs.VirtualConfig
+	QuorumAlert   raw `toml:"quorum_alert" doc:"What to do when the quorum is lost: [{ type = \"mail\", ... }]."`
+	QuorumUpAlert raw `toml:"quorum_upalert" doc:"What to do when a quorum that was lost is had again."`
 }
 
 // watchTable is one [[watch]].

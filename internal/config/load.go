@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/period"
 	"github.com/monitord/monitord/internal/watch"
 )
@@ -67,7 +66,7 @@ func newBuilder(r *report, host Host) *builder {
 	return &builder{
 		binder: binder{report: r, elsewhere: elsewhere()},
 		host:   host, doc: defaultDocument(), groups: map[string]*group{}, index: map[watch.Key]int{}, virtualPlaces: map[string]place{},
-		site: &Site{Groups: map[string][]string{}, Followers: map[string][]string{}},
+		site: &Site{Groups: map[string][]string{}, Followers: map[string][]string{}, Quorums: map[string]*Quorum{}},
 		pool: &pool{behind: host.Pool, asking: true},
 	}
 }
@@ -106,6 +105,7 @@ func (b *builder) global(root *node, path string) {
 	g.DepRecurLimit = b.atLeast(root, "dep_recur_limit", d.DepRecurLimit, 1)
 	g.HistLength = b.atLeast(root, "histlength", d.HistLength, 1)
 	g.RandStart = d.RandStart.Std()
+	g.StateAge = d.StateAge.Std()
 	g.StartupAlertsOnReset = d.StartupAlertsOnReset
 	g.ExcludePeriod = b.excludePeriod(root, d.ExcludePeriod)
 	g.Compat = b.oneOf(root, "compat", d.Compat, "", "mon") == "mon"
@@ -308,36 +308,4 @@ func (b *builder) elements(n *node, name string) []*node {
 		tables = append(tables, e)
 	}
 	return tables
-}
-
-// virtuals builds the virtual services.
-func (b *builder) virtuals() {
-	b.site.LVS = lvs.DefaultConfig()
-	if n := b.doc.LVS.node; n != nil && b.table(n, &b.site.LVS, "[lvs]") == nil {
-		b.complain(n, "lvs", b.site.LVS.Check())
-	}
-	for _, n := range b.sections(b.doc.Virtual.node, "virtual") {
-		c := lvs.DefaultVirtualConfig()
-		if b.table(n, &c, "[[virtual]]") != nil {
-			b.pool.broken = append(b.pool.broken, c.Name)
-			continue
-		}
-		if other, twice := b.virtualPlaces[c.Name]; twice && c.Name != "" {
-			b.problem(n.at("name"), "name: there is another virtual service %q, in %s", c.Name, other.position())
-			continue
-		}
-		b.virtualPlaces[c.Name] = n.value
-		v, err := c.Build()
-		b.complain(n, "virtual", err)
-		if err == nil {
-			err = lvs.Clash(b.site.Virtuals, v)
-			b.complain(n, "virtual", err)
-		}
-		if err != nil {
-			b.pool.broken = append(b.pool.broken, c.Name)
-			continue
-		}
-		b.site.Virtuals = append(b.site.Virtuals, v)
-		b.pool.virtuals = b.site.Virtuals
-	}
 }

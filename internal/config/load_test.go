@@ -80,7 +80,7 @@ func TestGlobal(t *testing.T) {
 		StateDir: "/home/monitord/state", LogDir: base + "/log", ConfigDir: base,
 		AlertDir: []string{base + "/alert.d"}, MonDir: []string{base + "/mon.d"},
 		MaxProcs: 20, MaxChecks: 200, RandStart: 3 * time.Second, ExcludePeriod: site.ExcludePeriod,
-		DepRecurLimit: 5, StartupAlertsOnReset: true, HistLength: 10, Socket: "/run/x.sock",
+		DepRecurLimit: 5, StartupAlertsOnReset: true, HistLength: 10, Socket: "/run/x.sock", StateAge: time.Hour,
 		Log: Log{Level: "debug", Format: "json"},
 	}
 	if diff := cmp.Diff(want, site.Global); diff != "" {
@@ -117,7 +117,7 @@ func TestGlobalDefaults(t *testing.T) {
 		AlertDir: []string{"/etc/monitord/alert.d", "/usr/lib/mon/alert.d", "/usr/local/lib/mon/alert.d"},
 		MonDir:   []string{"/etc/monitord/mon.d", "/usr/lib/mon/mon.d", "/usr/local/lib/mon/mon.d"},
 		MaxProcs: 50, MaxChecks: 500, DepRecurLimit: 10, HistLength: 100,
-		Socket: "/run/monitord/monitord.sock", Log: Log{Level: "info", Format: "auto"},
+		Socket: "/run/monitord/monitord.sock", StateAge: time.Hour, Log: Log{Level: "info", Format: "auto"},
 	}
 	got := load(t, file)
 	if !got.ExcludePeriod.Contains(time.Now()) || got.ExcludePeriod.String() != "" {

@@ -18,6 +18,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -37,6 +38,8 @@ type Host struct {
 	Pool alerts.Pool
 	// Hostname is this director's name, for alerts.
 	Hostname string
+	// Networks are those that the machine is on; nil if they are not known.
+	Networks []netip.Prefix
 	// Env looks up a variable of the environment, like [os.LookupEnv], which is
 	// the default.
 	Env func(name string) (value string, ok bool)
@@ -50,6 +53,11 @@ type Site struct {
 	Watches  []Watch
 	Virtuals []lvs.Virtual
 	LVS      lvs.Config
+	// Sync is nil if the directors do not tell each other of connections.
+	Sync *lvs.Sync
+	// Quorums hold, by the names of virtual services, who is told of their quorum;
+	// one without alerts is not in it.
+	Quorums map[string]*Quorum
 	// Followers are, by the names of virtual services, the watches whose alerts
 	// follow who is up in them, "group:service".
 	Followers map[string][]string
@@ -83,7 +91,9 @@ type Global struct {
 	Compat bool
 	// Socket is the path of the control socket.
 	Socket string
-	Log    Log
+	// StateAge is how old saved state may be; 0 is any age.
+	StateAge time.Duration
+	Log      Log
 }
 
 // Log is the table [log].
@@ -92,6 +102,14 @@ type Log struct {
 	Level string
 	// Format is "auto", "text", "logfmt" or "json".
 	Format string
+}
+
+// A Quorum is who is told when a virtual service loses its quorum, and when it has
+// it again. The embedded watch stands for the virtual service, as the service
+// "quorum" of a group of its name.
+type Quorum struct {
+	Watch
+	Lost, Had []watch.Action
 }
 
 // A Watch is a watch with everything that it needs to run.

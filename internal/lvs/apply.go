@@ -12,32 +12,43 @@ import (
 // Apply has the backend follow if it does not yet, and looks up the names of
 // servers that have no address. It does nothing if nothing is amiss, so it may
 // be called as often as a failure before calls for.
-func (p *Pool) Apply(ctx context.Context) error { return p.apply(ctx, "") }
+func (p *Pool) Apply(ctx context.Context) error { return p.apply(ctx, "", ifChanged) }
+
+// again says whether a backend that has accepted the newest table is told it once
+// more, so that it mends what others changed.
+type again bool
+
+const (
+	ifChanged again = false
+	anyway    again = true
+)
 
 // apply pushes the table first and waits for name servers afterwards: a server
 // that is down must not stay in for want of another one's address. A virtual
 // service's name restricts the lookups to it.
-func (p *Pool) apply(ctx context.Context, virtual string) error {
-	err := p.push(ctx)
+func (p *Pool) apply(ctx context.Context, virtual string, again again) error {
+	err := p.push(ctx, again)
 	missing := p.nameless(virtual)
 	if len(missing) == 0 {
 		return err
 	}
 	found, unknown := p.lookUp(ctx, missing)
 	if found {
-		err = p.push(ctx)
+		err = p.push(ctx, again)
 	}
 	return errors.Join(err, unknown)
 }
 
 // push has the backend follow the newest table, one caller at a time.
-func (p *Pool) push(ctx context.Context) error {
+func (p *Pool) push(ctx context.Context, again again) error {
 	if err := p.take(ctx); err != nil {
 		return err
 	}
 	defer p.release()
 	wanted, faults := p.table()
-	if p.clean && p.pushed.Equal(wanted) {
+	faults = errors.Join(faults, p.save())
+	defer p.tell()
+	if p.clean && again == ifChanged && p.pushed.Equal(wanted) {
 		return faults
 	}
 	p.clean = false // should Set panic
@@ -74,8 +85,8 @@ func (p *Pool) table() (Table, error) {
 	table := make(Table, 0, len(p.order))
 	var faults []error
 	for _, name := range p.order {
-		service, err := p.virtuals[name].service()
-		table, faults = append(table, service), append(faults, err)
+		services, err := p.virtuals[name].services()
+		table, faults = append(table, services...), append(faults, err)
 	}
 	return table, errors.Join(faults...)
 }
@@ -103,9 +114,9 @@ func (p *Pool) nameless(virtual string) []lookup {
 			continue
 		}
 		for _, s := range v.servers {
-			needed := !s.address.IsValid() && (s.in || v.OnFailure == Quiesce)
+			needed := !s.address.IsValid() && v.listed(s)
 			if s.Name != "" && (needed || s.stale) {
-				all = append(all, lookup{virtual: name, server: s, name: s.Name, port: s.Port, like: v.Address.Addr(), needed: needed})
+				all = append(all, lookup{virtual: name, server: s, name: s.Name, port: s.Port, like: v.Family(), needed: needed})
 				s.stale = false
 			}
 		}

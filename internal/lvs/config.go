@@ -2,8 +2,6 @@ package lvs
 
 import (
 	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -15,102 +13,124 @@ import (
 
 // Config is the table [lvs].
 type Config struct {
-	Backend string `toml:"backend" doc:"What forwards the connections: \"relay\", an embedded TCP forwarder that needs no privilege, or \"record\", which forwards nothing and only logs what it would; default \"relay\"."`
+	Backend       string          `toml:"backend" doc:"What forwards the connections: \"kernel\", Linux's IPVS; \"relay\", an embedded TCP forwarder that needs no privilege; or \"record\", which forwards nothing and only logs what it would; default \"relay\"."`
+	Own           string          `toml:"own" doc:"Which services of the kernel's table are removed if no [[virtual]] wants them: those that monitord \"added\", or \"all\"; default \"added\"."`
+	OnExit        string          `toml:"on_exit" doc:"What becomes of the kernel's table when the daemon ends: \"keep\" leaves it forwarding, \"remove\" takes out what monitord added; default \"keep\"."`
+	Reconcile     plugin.Duration `toml:"reconcile" doc:"How often the kernel's table is compared with what it should be, and mended; default 5s."`
+	TCPTimeout    plugin.Duration `toml:"tcp_timeout" doc:"After what silence the kernel forgets a TCP connection; default 0s: as the kernel has it, which is 900s."`
+	TCPFinTimeout plugin.Duration `toml:"tcpfin_timeout" doc:"The same after the FIN; default 0s: as the kernel has it, which is 120s."`
+	UDPTimeout    plugin.Duration `toml:"udp_timeout" doc:"The same of UDP; default 0s: as the kernel has it, which is 300s."`
 }
 
 // The backends' names.
 const (
+	BackendKernel = "kernel"
 	BackendRelay  = "relay"
 	BackendRecord = "record"
 )
 
+// The values of the keys own and on_exit.
+const (
+	OwnAdded     = "added"
+	OwnAll       = "all"
+	OnExitKeep   = "keep"
+	OnExitRemove = "remove"
+)
+
 // DefaultConfig returns the defaults of the table [lvs].
-func DefaultConfig() Config { return Config{Backend: BackendRelay} }
+func DefaultConfig() Config {
+	return Config{Backend: BackendRelay, Own: OwnAdded, OnExit: OnExitKeep, Reconcile: plugin.Duration(5 * time.Second)}
+}
 
-// Check blames a bad value of a key with [plugin.BadKey].
+// Check blames bad values of keys with [plugin.BadKey].
 func (c Config) Check() error {
-	_, err := oneOf("backend", c.Backend, []string{BackendRelay, BackendRecord})
-	return err
-}
-
-// VirtualConfig is one table [[virtual]].
-type VirtualConfig struct {
-	Name           string          `toml:"name" doc:"What the ipvs alerts of watches call this virtual service."`
-	Address        string          `toml:"address" doc:"Address and port that clients connect to, like \"10.0.0.1:80\" or \"[2001:db8::1]:80\"; \"0.0.0.0:80\" is every IPv4 address of this machine, \"[::]:80\" every IPv6 address."`
-	Protocol       string          `toml:"protocol" doc:"Transport: \"tcp\"."`
-	Scheduler      string          `toml:"scheduler" doc:"Who gets the next connection: \"rr\" each in turn, \"wrr\" in turn by weight, \"lc\" the fewest connections, \"wlc\" the fewest connections by weight; default \"wlc\"."`
-	OnFailure      string          `toml:"on_failure" doc:"What happens to a real server that is down: \"remove\" takes it out, \"quiesce\" gives it weight 0 so that its connections go on; default \"remove\"."`
-	MinUp          int             `toml:"min_up" doc:"How many real servers are kept in although they are down, rather than to empty the pool: the last ones that were up; 0 lets it become empty; default 1."`
-	Start          string          `toml:"start" doc:"Where a real server is before its first result: \"down\" is out, \"up\" is in; default \"down\"."`
-	Drain          string          `toml:"drain" doc:"What happens to the connections of a removed server: \"drain\" lets them go on for drain_timeout, \"cut\" ends them at once; default \"drain\"."`
-	DrainTimeout   plugin.Duration `toml:"drain_timeout" doc:"How long the connections of a removed server may go on; default 60s."`
-	ConnectTimeout plugin.Duration `toml:"connect_timeout" doc:"How long the relay waits for a real server to accept a connection; default 3s."`
-	Real           []RealConfig    `toml:"real" doc:"The real servers."`
-}
-
-// RealConfig is one real server of a [VirtualConfig].
-type RealConfig struct {
-	Host   string `toml:"host" doc:"The server as written in the host group: an address or a name, with or without \":port\"."`
-	Port   int    `toml:"port" doc:"Port to forward to; default is the virtual service's."`
-	Weight *int   `toml:"weight" doc:"Share of the connections, 0 to 65535; 0 gets none; default 1."`
-}
-
-// DefaultVirtualConfig returns the defaults of a table [[virtual]].
-func DefaultVirtualConfig() VirtualConfig {
-	return VirtualConfig{
-		Protocol: string(TCP), Scheduler: string(WeightedLeastConnection),
-		OnFailure: string(Remove), MinUp: 1, Start: string(StartDown),
-		Drain:          string(DrainSlowly),
-		DrainTimeout:   plugin.Duration(time.Minute),
-		ConnectTimeout: plugin.Duration(3 * time.Second),
-	}
-}
-
-// Build checks the values and returns the virtual service. Its error joins one
-// [plugin.KeyError] for each mistake; keys of real servers are written
-// "real[0].host".
-func (c VirtualConfig) Build() (Virtual, error) {
-	v := Virtual{
-		Name: c.Name, MinUp: c.MinUp,
-		DrainTimeout: c.DrainTimeout.Std(), ConnectTimeout: c.ConnectTimeout.Std(),
-	}
-	var errs [8]error
-	v.Address, errs[0] = virtualAddress(c.Address)
-	v.Protocol, errs[1] = oneOf("protocol", c.Protocol, Protocols())
-	v.Scheduler, errs[2] = oneOf("scheduler", c.Scheduler, Schedulers())
-	v.OnFailure, errs[3] = oneOf("on_failure", c.OnFailure, []OnFailure{Remove, Quiesce})
-	v.Start, errs[4] = oneOf("start", c.Start, []Start{StartDown, StartUp})
-	v.Drain, errs[5] = oneOf("drain", c.Drain, []Drain{DrainSlowly, DrainCut})
-	v.Reals, errs[6] = c.reals(v.Address.Port())
-	errs[7] = c.checkRest(v)
-	return v, errors.Join(errs[:]...)
-}
-
-// checkRest checks what needs no conversion.
-func (c VirtualConfig) checkRest(v Virtual) error {
 	var errs []error
-	if strings.TrimSpace(c.Name) == "" {
-		errs = append(errs, plugin.BadKey("name", "a virtual service needs a name, by which the ipvs alerts find it"))
+	_, err := oneOf("backend", c.Backend, []string{BackendKernel, BackendRelay, BackendRecord})
+	errs = append(errs, err)
+	_, err = oneOf("own", c.Own, []string{OwnAdded, OwnAll})
+	errs = append(errs, err)
+	_, err = oneOf("on_exit", c.OnExit, []string{OnExitKeep, OnExitRemove})
+	errs = append(errs, err)
+	if c.Reconcile.Std() < time.Second {
+		errs = append(errs, plugin.BadKey("reconcile", "%s is too often: write 1s or more", c.Reconcile.Std()))
 	}
-	if v.Drain == DrainSlowly && v.DrainTimeout <= 0 {
-		errs = append(errs, plugin.BadKey("drain_timeout", "must be more than 0s; to end connections at once write drain = %q", DrainCut))
-	}
-	if v.ConnectTimeout <= 0 {
-		errs = append(errs, plugin.BadKey("connect_timeout", "must be more than 0s"))
-	}
-	able := 0
-	for _, r := range c.Real {
-		if r.Weight == nil || *r.Weight > 0 {
-			able++
+	for _, t := range []struct {
+		key   string
+		value plugin.Duration
+	}{{"tcp_timeout", c.TCPTimeout}, {"tcpfin_timeout", c.TCPFinTimeout}, {"udp_timeout", c.UDPTimeout}} {
+		if d := t.value.Std(); d < 0 || d%time.Second != 0 || d > 31*24*time.Hour {
+			errs = append(errs, plugin.BadKey(t.key, "%s is no number of whole seconds up to 31 days", d))
 		}
 	}
-	switch {
-	case c.MinUp < 0:
-		errs = append(errs, plugin.BadKey("min_up", "%d is negative: write 0 to let the pool become empty", c.MinUp))
-	case len(c.Real) > 0 && c.MinUp > max(able, 1):
-		errs = append(errs, plugin.BadKey("min_up", "%d is more than the %d real servers of weight 1 or more", c.MinUp, able))
-	}
 	return errors.Join(errs...)
+}
+
+// isRelay reports whether connections are forwarded by monitord itself. The record
+// has the kernel's rules.
+func (c Config) isRelay() bool { return c.Backend == BackendRelay }
+
+// SyncConfig is the table [sync]: the kernel's daemon that tells other directors
+// of connections, so that these survive a failover.
+type SyncConfig struct {
+	Role      string `toml:"role" doc:"\"master\" sends, \"backup\" receives, \"both\" does both; default \"both\", so that whichever director has the connections tells the other."`
+	Interface string `toml:"interface" doc:"The interface that the other directors are on, like \"eth1\"."`
+	SyncID    int    `toml:"syncid" doc:"A number from 1 to 255 that the directors of one site share; default 1."`
+	Group     string `toml:"group" doc:"Multicast address; default \"224.0.0.81\", the kernel's."`
+	Port      int    `toml:"port" doc:"UDP port; default 8848, the kernel's."`
+	TTL       int    `toml:"ttl" doc:"How many routers the packets may cross, 1 to 255; default 1."`
+	MaxLength int    `toml:"max_length" doc:"Most bytes of a packet; default 0: as fits the interface."`
+}
+
+// A Sync is how directors tell each other of connections.
+type Sync struct {
+	Master, Backup bool
+	Interface      string
+	SyncID         int
+	Group          netip.Addr
+	Port           uint16
+	TTL            int
+	MaxLength      int // bytes; 0 is what fits the interface
+}
+
+// DefaultSyncConfig returns the defaults of the table [sync]. Address, port and
+// TTL are those of the kernel (ip_vs_sync.c).
+func DefaultSyncConfig() SyncConfig {
+	return SyncConfig{Role: "both", SyncID: 1, Group: "224.0.0.81", Port: 8848, TTL: 1}
+}
+
+// Build checks the values; its error joins one [plugin.KeyError] for each
+// mistake.
+func (c SyncConfig) Build(backend string) (Sync, error) {
+	var errs []error
+	role, err := oneOf("role", c.Role, []string{"master", "backup", "both"})
+	errs = append(errs, err)
+	s := Sync{
+		Master: role != "backup", Backup: role != "master",
+		Interface: c.Interface, SyncID: c.SyncID, Port: uint16(c.Port), TTL: c.TTL, MaxLength: c.MaxLength,
+	}
+	bad := func(key, format string, args ...any) { errs = append(errs, plugin.BadKey(key, format, args...)) }
+	if backend != BackendKernel {
+		bad("interface", "the connections of the %s cannot be told to another director: [sync] needs [lvs] backend = %q", backend, BackendKernel)
+	}
+	if c.Interface == "" || len(c.Interface) > 15 || strings.ContainsAny(c.Interface, "/ ") {
+		bad("interface", "%q is no interface's name: write one like \"eth1\"", c.Interface)
+	}
+	if c.SyncID < 1 || c.SyncID > 255 {
+		bad("syncid", "%d is out of range: write 1 to 255", c.SyncID)
+	}
+	if s.Group, err = netip.ParseAddr(c.Group); err != nil || !s.Group.IsMulticast() {
+		bad("group", "%q is no multicast address: write one like \"224.0.0.81\"", c.Group)
+	}
+	if c.Port < 1 || c.Port > 65535 {
+		bad("port", "%d is out of range: write 1 to 65535", c.Port)
+	}
+	if c.TTL < 1 || c.TTL > 255 {
+		bad("ttl", "%d is out of range: write 1 to 255", c.TTL)
+	}
+	if c.MaxLength < 0 || c.MaxLength > 65535 {
+		bad("max_length", "%d is out of range: write 0 to 65535", c.MaxLength)
+	}
+	return s, errors.Join(errs...)
 }
 
 // Clash returns a [plugin.KeyError] if v cannot stand beside the services that
@@ -120,8 +140,14 @@ func Clash(there []Virtual, v Virtual) error {
 		if t.Name == v.Name {
 			return plugin.BadKey("name", "there is another virtual service named %q", v.Name)
 		}
-		if t.Address == v.Address && t.Protocol == v.Protocol && v.Address.IsValid() {
-			return plugin.BadKey("address", "virtual service %q has the address %s already", t.Name, v.Address)
+		for _, id := range v.IDs {
+			switch {
+			case !slices.Contains(t.IDs, id):
+			case id.Protocol == FWMark:
+				return plugin.BadKey("fwmark", "virtual service %q has the firewall mark %d already", t.Name, id.Mark)
+			default:
+				return plugin.BadKey("address", "virtual service %q has the address %s already", t.Name, id.Address)
+			}
 		}
 	}
 	return nil
@@ -131,11 +157,15 @@ func oneOf[T ~string](key, value string, accepted []T) (T, error) {
 	if i := slices.Index(accepted, T(value)); i >= 0 {
 		return accepted[i], nil
 	}
-	names := make([]string, len(accepted))
-	for i, a := range accepted {
-		names[i] = strconv.Quote(string(a))
+	return "", plugin.BadKey(key, "%q is not accepted: write %s", value, orList(quoted(accepted)))
+}
+
+func quoted[T ~string](words []T) []string {
+	names := make([]string, len(words))
+	for i, w := range words {
+		names[i] = strconv.Quote(string(w))
 	}
-	return "", plugin.BadKey(key, "%q is not accepted: write %s", value, orList(names))
+	return names
 }
 
 func orList(names []string) string {
@@ -144,141 +174,4 @@ func orList(names []string) string {
 		return strings.Join(names, "")
 	}
 	return strings.Join(names[:last], ", ") + " or " + names[last]
-}
-
-func virtualAddress(text string) (netip.AddrPort, error) {
-	bad := func(format string, args ...any) (netip.AddrPort, error) {
-		return netip.AddrPort{}, plugin.BadKey("address", format, args...)
-	}
-	if text == "" {
-		return bad("a virtual service needs an address and a port, like \"10.0.0.1:80\"")
-	}
-	if a, err := netip.ParseAddrPort(text); err == nil {
-		if a.Port() == 0 {
-			return bad("%q has port 0: write the port that clients connect to, 1 to 65535", text)
-		}
-		if a.Addr().IsMulticast() {
-			return bad("%q is a multicast address: TCP needs a unicast address", text)
-		}
-		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
-	}
-	if a, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
-		return bad("%q has no port: write %q", text, netip.AddrPortFrom(a, 80))
-	}
-	host, port, err := net.SplitHostPort(text)
-	switch {
-	case err == nil && host == "":
-		return bad("%q has no address: write %q for every IPv4 address of this machine, or one of them", text, "0.0.0.0:"+port)
-	case err == nil && validPort(port) != nil:
-		return bad("%q: %w", text, validPort(port))
-	case err == nil:
-		return bad("%q is not an IP address: write the address itself, like %q, because the name server may be down when it is needed", host, "10.0.0.1:"+port)
-	}
-	return bad("%q is not an address with a port: write it like \"10.0.0.1:80\" or \"[2001:db8::1]:80\"", text)
-}
-
-func validPort(text string) error {
-	if n, err := strconv.ParseUint(text, 10, 16); err != nil || n == 0 {
-		return fmt.Errorf("%q is not a port from 1 to 65535", text)
-	}
-	return nil
-}
-
-// reals builds the real servers; port is the virtual service's.
-func (c VirtualConfig) reals(port uint16) ([]Real, error) {
-	var errs []error
-	if len(c.Real) == 0 {
-		errs = append(errs, plugin.BadKey("real", "a virtual service needs at least one real server, like real = [{ host = \"10.0.0.2\" }]"))
-	}
-	seen := map[string]int{}
-	reals := make([]Real, 0, len(c.Real))
-	for i, rc := range c.Real {
-		r, err := rc.build(fmt.Sprintf("real[%d]", i), port)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if first, dup := seen[r.Target()]; dup {
-			errs = append(errs, plugin.BadKey(fmt.Sprintf("real[%d].host", i), "%q is the same server as %q: %s", rc.Host, c.Real[first].Host, r.Target()))
-			continue
-		}
-		seen[r.Target()] = i
-		reals = append(reals, r)
-	}
-	return reals, errors.Join(errs...)
-}
-
-func (c RealConfig) build(key string, port uint16) (Real, error) {
-	r := Real{Host: c.Host, Weight: 1}
-	if c.Weight != nil {
-		r.Weight = *c.Weight
-	}
-	if r.Weight < 0 || r.Weight > 65535 {
-		return r, plugin.BadKey(key+".weight", "%d is out of range: write 0 to 65535", r.Weight)
-	}
-	host, own, err := splitHost(c.Host)
-	if err != nil {
-		return r, plugin.BadKey(key+".host", "%w", err)
-	}
-	r.Port = port
-	switch {
-	case c.Port < 0 || c.Port > 65535:
-		return r, plugin.BadKey(key+".port", "%d is out of range: write 1 to 65535", c.Port)
-	case c.Port != 0 && own != 0 && c.Port != int(own):
-		return r, plugin.BadKey(key+".port", "%q has the port %d already: write the port once", c.Host, own)
-	case own != 0:
-		r.Port = own
-	case c.Port != 0:
-		r.Port = uint16(c.Port)
-	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		r.Address = netip.AddrPortFrom(a.Unmap(), r.Port)
-		return r, nil
-	}
-	r.Name = strings.ToLower(host)
-	return r, nil
-}
-
-// splitHost takes "host", "host:port", "::1", "[::1]" and "[::1]:port" apart;
-// port is 0 if there is none.
-func splitHost(text string) (host string, port uint16, err error) {
-	if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")); err == nil {
-		return a.Unmap().String(), 0, nil
-	}
-	host = text
-	if strings.Contains(text, ":") {
-		h, p, err := net.SplitHostPort(text)
-		if err != nil {
-			return "", 0, fmt.Errorf("%q is neither an address nor a name, with or without \":port\"", text)
-		}
-		if err := validPort(p); err != nil {
-			return "", 0, fmt.Errorf("%q: %w", text, err)
-		}
-		n, _ := strconv.ParseUint(p, 10, 16) // checked by validPort
-		host, port = h, uint16(n)
-	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		return a.Unmap().String(), port, nil
-	}
-	if !isName(host) {
-		return "", 0, fmt.Errorf("%q is neither an address nor a name, with or without \":port\"", text)
-	}
-	return host, port, nil
-}
-
-// isName reports whether the text can be a host's name. One whose last label is
-// a number is a mistyped address (RFC 1123, section 2.1).
-func isName(text string) bool {
-	name := strings.TrimSuffix(text, ".")
-	if name == "" || len(name) > 253 {
-		return false
-	}
-	labels := strings.Split(name, ".")
-	for _, l := range labels {
-		if l == "" || len(l) > 63 || strings.Trim(strings.ToLower(l), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return false
-		}
-	}
-	_, err := strconv.ParseUint(labels[len(labels)-1], 10, 64)
-	return err != nil
 }

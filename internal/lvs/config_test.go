@@ -44,7 +44,7 @@ func TestBuildReals(t *testing.T) {
 		{"a name", lvs.RealConfig{Host: "Web1.Example"}, "web1.example:80", 1},
 		{"a name with a port", lvs.RealConfig{Host: "web1:8080"}, "web1:8080", 1},
 	} {
-		v, err := config(func(c *lvs.VirtualConfig) { c.Real, c.MinUp = []lvs.RealConfig{tt.real}, 0 }).Build()
+		v, err := config(func(c *lvs.VirtualConfig) { c.Real, c.MinUp = []lvs.RealConfig{tt.real}, new(0) }).Build(lvs.BackendRelay)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -66,22 +66,22 @@ func TestBuildBlames(t *testing.T) {
 		{func(c *lvs.VirtualConfig) { c.Address = "10.0.0.1" }, `address: "10.0.0.1" has no port: write "10.0.0.1:80"`},
 		{func(c *lvs.VirtualConfig) { c.Address = "2001:db8::1" }, `address: "2001:db8::1" has no port: write "[2001:db8::1]:80"`},
 		{func(c *lvs.VirtualConfig) { c.Address = ":80" }, `address: ":80" has no address: write "0.0.0.0:80" for every IPv4 address of this machine, or one of them`},
-		{func(c *lvs.VirtualConfig) { c.Address = "10.0.0.1:0" }, `address: "10.0.0.1:0" has port 0: write the port that clients connect to, 1 to 65535`},
-		{func(c *lvs.VirtualConfig) { c.Address = "10.0.0.1:http" }, `address: "10.0.0.1:http": "http" is not a port from 1 to 65535`},
-		{func(c *lvs.VirtualConfig) { c.Address = "10.0.0.1:70000" }, `address: "10.0.0.1:70000": "70000" is not a port from 1 to 65535`},
+		{func(c *lvs.VirtualConfig) { c.Address = "10.0.0.1:0" }, `address: "10.0.0.1:0" has port 0, which is all ports: that needs persistence, like persistence = "300s"; or write the port that clients connect to`},
+		{func(c *lvs.VirtualConfig) { c.Address = "10.0.0.1:http" }, `address: "10.0.0.1:http": "http" is not a port from 0 to 65535`},
+		{func(c *lvs.VirtualConfig) { c.Address = "10.0.0.1:70000" }, `address: "10.0.0.1:70000": "70000" is not a port from 0 to 65535`},
 		{func(c *lvs.VirtualConfig) { c.Address = "www:80" }, `address: "www" is not an IP address: write the address itself, like "10.0.0.1:80", because the name server may be down when it is needed`},
-		{func(c *lvs.VirtualConfig) { c.Address = "224.0.0.18:80" }, `address: "224.0.0.18:80" is a multicast address: TCP needs a unicast address`},
+		{func(c *lvs.VirtualConfig) { c.Address = "224.0.0.18:80" }, `address: "224.0.0.18" is a multicast address: a virtual service needs a unicast address`},
 		{func(c *lvs.VirtualConfig) { c.Address = "a:b:c" }, `address: "a:b:c" is not an address with a port: write it like "10.0.0.1:80" or "[2001:db8::1]:80"`},
-		{func(c *lvs.VirtualConfig) { c.Protocol = "udp" }, `protocol: "udp" is not accepted: write "tcp"`},
-		{func(c *lvs.VirtualConfig) { c.Scheduler = "wcl" }, `scheduler: "wcl" is not accepted: write "rr", "wrr", "lc" or "wlc"`},
+		{func(c *lvs.VirtualConfig) { c.Protocol = "icmp" }, `protocol: "icmp" is not accepted: write "tcp", "udp" or "sctp"`},
+		{func(c *lvs.VirtualConfig) { c.Scheduler = "wcl" }, `scheduler: "wcl" is not accepted: write "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo" or "ovf"`},
 		{func(c *lvs.VirtualConfig) { c.OnFailure = "drop" }, `on_failure: "drop" is not accepted: write "remove" or "quiesce"`},
 		{func(c *lvs.VirtualConfig) { c.Start = "in" }, `start: "in" is not accepted: write "down" or "up"`},
 		{func(c *lvs.VirtualConfig) { c.Drain = "no" }, `drain: "no" is not accepted: write "drain" or "cut"`},
 		{func(c *lvs.VirtualConfig) { c.DrainTimeout = 0 }, `drain_timeout: must be more than 0s; to end connections at once write drain = "cut"`},
 		{func(c *lvs.VirtualConfig) { c.ConnectTimeout = 0 }, `connect_timeout: must be more than 0s`},
-		{func(c *lvs.VirtualConfig) { c.MinUp = -1 }, `min_up: -1 is negative: write 0 to let the pool become empty`},
-		{func(c *lvs.VirtualConfig) { c.MinUp = 3 }, `min_up: 3 is more than the 2 real servers of weight 1 or more`},
-		{func(c *lvs.VirtualConfig) { c.MinUp, c.Real[1].Weight = 2, new(0) }, `min_up: 2 is more than the 1 real servers of weight 1 or more`},
+		{func(c *lvs.VirtualConfig) { c.MinUp = new(-1) }, `min_up: -1 is negative: write 0 to let the pool become empty`},
+		{func(c *lvs.VirtualConfig) { c.MinUp = new(3) }, `min_up: 3 is more than the 2 real servers of weight 1 or more`},
+		{func(c *lvs.VirtualConfig) { c.MinUp, c.Real[1].Weight = new(2), new(0) }, `min_up: 2 is more than the 1 real servers of weight 1 or more`},
 		{func(c *lvs.VirtualConfig) { c.Real = nil }, `real: a virtual service needs at least one real server, like real = [{ host = "10.0.0.2" }]`},
 		{func(c *lvs.VirtualConfig) { c.Real[1].Host = "" }, `real[1].host: "" is neither an address nor a name, with or without ":port"`},
 		{func(c *lvs.VirtualConfig) { c.Real[1].Host = "10.0.0.300" }, `real[1].host: "10.0.0.300" is neither an address nor a name, with or without ":port"`},
@@ -93,9 +93,9 @@ func TestBuildBlames(t *testing.T) {
 		{func(c *lvs.VirtualConfig) { c.Real[1] = lvs.RealConfig{Host: "a:80", Port: 81} }, `real[1].port: "a:80" has the port 80 already: write the port once`},
 		{func(c *lvs.VirtualConfig) { c.Real[1].Weight = new(65536) }, `real[1].weight: 65536 is out of range: write 0 to 65535`},
 		{func(c *lvs.VirtualConfig) { c.Real[1].Weight = new(-1) }, `real[1].weight: -1 is out of range: write 0 to 65535`},
-		{func(c *lvs.VirtualConfig) { c.Scheduler, c.Real[0].Host = "x", "?" }, `scheduler: "x" is not accepted: write "rr", "wrr", "lc" or "wlc"` + "\n" + `real[0].host: "?" is neither an address nor a name, with or without ":port"`},
+		{func(c *lvs.VirtualConfig) { c.Scheduler, c.Real[0].Host = "x", "?" }, `scheduler: "x" is not accepted: write "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo" or "ovf"` + "\n" + `real[0].host: "?" is neither an address nor a name, with or without ":port"`},
 	} {
-		_, err := config(tt.change).Build()
+		_, err := config(tt.change).Build(lvs.BackendRelay)
 		if err == nil || err.Error() != tt.want {
 			t.Errorf("got  %v\nwant %s", err, tt.want)
 			continue
@@ -108,7 +108,7 @@ func TestBuildBlames(t *testing.T) {
 
 func TestClash(t *testing.T) {
 	build := func(name, address string) lvs.Virtual {
-		v, err := config(func(c *lvs.VirtualConfig) { c.Name, c.Address = name, address }).Build()
+		v, err := config(func(c *lvs.VirtualConfig) { c.Name, c.Address = name, address }).Build(lvs.BackendRelay)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestClash(t *testing.T) {
 			got = err.Error()
 		}
 		if got != tt.want {
-			t.Errorf("%s at %s: %q, want %q", tt.v.Name, tt.v.Address, got, tt.want)
+			t.Errorf("%s at %s: %q, want %q", tt.v.Name, tt.v.IDs, got, tt.want)
 		}
 	}
 }
@@ -138,8 +138,8 @@ func TestConfigBackend(t *testing.T) {
 	if err := lvs.DefaultConfig().Check(); err != nil {
 		t.Errorf("the default: %v", err)
 	}
-	err := lvs.Config{Backend: "ipvs"}.Check()
-	if want := `backend: "ipvs" is not accepted: write "relay" or "record"`; err == nil || err.Error() != want {
+	err := func() error { c := lvs.DefaultConfig(); c.Backend = "ipvs"; return c.Check() }()
+	if want := `backend: "ipvs" is not accepted: write "kernel", "relay" or "record"`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -156,12 +156,13 @@ func TestTOML(t *testing.T) {
 	if err != nil || len(meta.Undecoded()) > 0 {
 		t.Fatalf("%v, undecoded %v", err, meta.Undecoded())
 	}
-	got, err := c.Build()
+	got, err := c.Build(lvs.BackendRelay)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := lvs.Virtual{
-		Name: "web", Address: netip.MustParseAddrPort("10.0.0.1:80"), Protocol: lvs.TCP, Scheduler: lvs.WeightedRoundRobin,
+		Name: "web", IDs: []lvs.ServiceID{{Protocol: lvs.TCP, Address: netip.MustParseAddrPort("10.0.0.1:80")}}, Scheduler: lvs.WeightedRoundRobin,
+		Mask: 32, Quorum: 1,
 		OnFailure: lvs.Remove, MinUp: 1, Start: lvs.StartDown, Drain: lvs.DrainSlowly, DrainTimeout: 120e9, ConnectTimeout: 3e9,
 		Reals: []lvs.Real{
 			{Host: "10.0.0.2", Address: netip.MustParseAddrPort("10.0.0.2:80"), Port: 80, Weight: 0},
@@ -175,7 +176,7 @@ func TestTOML(t *testing.T) {
 
 // TestKeysAreDocumented: each key has a sentence for the reference manual.
 func TestKeysAreDocumented(t *testing.T) {
-	for _, c := range []any{lvs.Config{}, lvs.VirtualConfig{}, lvs.RealConfig{}} {
+	for _, c := range []any{lvs.Config{}, lvs.SyncConfig{}, lvs.VirtualConfig{}, lvs.RealConfig{}, lvs.TunnelConfig{}} {
 		for f := range reflect.TypeOf(c).Fields() {
 			if f.Tag.Get("toml") == "" || !strings.HasSuffix(f.Tag.Get("doc"), ".") {
 				t.Errorf("%T.%s: toml %q, doc %q", c, f.Name, f.Tag.Get("toml"), f.Tag.Get("doc"))
@@ -191,12 +192,12 @@ func FuzzBuild(f *testing.F) {
 	f.Fuzz(func(t *testing.T, address, host string) {
 		c := lvs.DefaultVirtualConfig()
 		c.Name, c.Address, c.Real = "x", address, []lvs.RealConfig{{Host: host}}
-		v, err := c.Build()
+		v, err := c.Build(lvs.BackendRelay)
 		if err != nil {
 			return
 		}
-		if !v.Address.IsValid() || v.Address.Port() == 0 {
-			t.Errorf("address %q built %v", address, v.Address)
+		if a := v.IDs[0].Address; !a.IsValid() || a.Port() == 0 {
+			t.Errorf("address %q built %v", address, a)
 		}
 		r := v.Reals[0]
 		if r.Port == 0 || r.Address.IsValid() == (r.Name != "") {

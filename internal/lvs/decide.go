@@ -18,14 +18,16 @@ import (
 // host that was named without a verdict is in it as unknown.
 type words map[string]alerts.HostState
 
-// hear merges a source's report: unknown leaves the last word standing.
-func (w words) hear(hosts map[string]alerts.HostState) {
+// hear merges a source's report and reports whether it was news: unknown leaves
+// the last word standing.
+func (w words) hear(hosts map[string]alerts.HostState) (news bool) {
 	for host, state := range hosts {
 		name := canonical(host)
-		if _, known := w[name]; !known || state != alerts.HostUnknown {
-			w[name] = state
+		if last, known := w[name]; !known || state != alerts.HostUnknown && state != last {
+			w[name], news = state, true
 		}
 	}
+	return news
 }
 
 // about returns the source's word on a real server; ok is false if it never
@@ -68,6 +70,7 @@ func canonical(host string) string {
 // A judgement is whether a server should be in, and why.
 type judgement struct {
 	up     bool
+	tested bool // some source has a word on it
 	reason string
 }
 
@@ -86,13 +89,13 @@ func judge(r Real, start Start, sources map[string]words) judgement {
 	}
 	switch {
 	case len(down) > 0:
-		return judgement{false, "down, says " + strings.Join(down, ", ")}
+		return judgement{false, true, "down, says " + strings.Join(down, ", ")}
 	case len(up) > 0:
-		return judgement{true, "up, says " + strings.Join(up, ", ")}
+		return judgement{true, true, "up, says " + strings.Join(up, ", ")}
 	case start == StartUp:
-		return judgement{true, "not tested yet, start = \"up\""}
+		return judgement{true, false, "not tested yet, start = \"up\""}
 	}
-	return judgement{false, "not tested yet"}
+	return judgement{false, false, "not tested yet"}
 }
 
 // A candidate is a server in the eyes of min_up.
@@ -162,4 +165,46 @@ func awaited(r Real, sources map[string]words, followers []string) bool {
 		}
 	}
 	return false
+}
+
+// weightUp is what counts for the quorum.
+func weightUp(servers []candidate) int {
+	sum := 0
+	for _, s := range servers {
+		if s.up {
+			sum += s.weight
+		}
+	}
+	return sum
+}
+
+// A quorum is whether enough servers are up.
+type quorum string
+
+// Until all servers have been tested, or enough of them are up, nobody knows.
+const (
+	quorumUnknown quorum = ""
+	quorumHad     quorum = "had"
+	quorumLost    quorum = "lost"
+)
+
+// next is the quorum when the servers that are up have this weight together. One
+// that is had is lost below wanted-hysteresis, one that was lost is had again
+// from wanted+hysteresis on.
+func (q quorum) next(weight, wanted, hysteresis int, tested bool) quorum {
+	switch {
+	case q == quorumHad && weight >= wanted-hysteresis,
+		q == quorumLost && weight >= wanted+hysteresis,
+		q == quorumUnknown && weight >= wanted:
+		return quorumHad
+	case q == quorumUnknown && !tested:
+		return quorumUnknown
+	}
+	return quorumLost
+}
+
+// tellsOf reports whether people want to know of the change. That it was had from
+// the beginning is no news.
+func (q quorum) tellsOf(now quorum) bool {
+	return q != now && !(q == quorumUnknown && now == quorumHad)
 }

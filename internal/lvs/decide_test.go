@@ -35,16 +35,16 @@ func TestJudge(t *testing.T) {
 		sources map[string]words
 		want    judgement
 	}{
-		{"nobody said anything", StartDown, nil, judgement{false, "not tested yet"}},
-		{"nobody said anything", StartUp, nil, judgement{true, `not tested yet, start = "up"`}},
-		{"unknown", StartDown, map[string]words{"w:x": {"a": unknown}}, judgement{false, "not tested yet"}},
-		{"unknown", StartUp, map[string]words{"w:x": {"a": unknown}}, judgement{true, `not tested yet, start = "up"`}},
-		{"about another", StartDown, map[string]words{"w:x": {"b": up}}, judgement{false, "not tested yet"}},
-		{"up", StartDown, map[string]words{"w:x": {"a": up}}, judgement{true, "up, says w:x"}},
-		{"down", StartUp, map[string]words{"w:x": {"a": down}}, judgement{false, "down, says w:x"}},
-		{"up and unknown", StartDown, map[string]words{"w:x": {"a": up}, "w:y": {"a": unknown}}, judgement{true, "up, says w:x"}},
-		{"both up", StartDown, map[string]words{"w:y": {"a": up}, "w:x": {"a": up}}, judgement{true, "up, says w:x, w:y"}},
-		{"one down", StartDown, map[string]words{"w:x": {"a": up}, "w:y": {"a": down}}, judgement{false, "down, says w:y"}},
+		{"nobody said anything", StartDown, nil, judgement{false, false, "not tested yet"}},
+		{"nobody said anything", StartUp, nil, judgement{true, false, `not tested yet, start = "up"`}},
+		{"unknown", StartDown, map[string]words{"w:x": {"a": unknown}}, judgement{false, false, "not tested yet"}},
+		{"unknown", StartUp, map[string]words{"w:x": {"a": unknown}}, judgement{true, false, `not tested yet, start = "up"`}},
+		{"about another", StartDown, map[string]words{"w:x": {"b": up}}, judgement{false, false, "not tested yet"}},
+		{"up", StartDown, map[string]words{"w:x": {"a": up}}, judgement{true, true, "up, says w:x"}},
+		{"down", StartUp, map[string]words{"w:x": {"a": down}}, judgement{false, true, "down, says w:x"}},
+		{"up and unknown", StartDown, map[string]words{"w:x": {"a": up}, "w:y": {"a": unknown}}, judgement{true, true, "up, says w:x"}},
+		{"both up", StartDown, map[string]words{"w:y": {"a": up}, "w:x": {"a": up}}, judgement{true, true, "up, says w:x, w:y"}},
+		{"one down", StartDown, map[string]words{"w:x": {"a": up}, "w:y": {"a": down}}, judgement{false, true, "down, says w:y"}},
 	} {
 		if got := judge(a, tt.start, tt.sources); got != tt.want {
 			t.Errorf("%s, start %s: %+v, want %+v", tt.name, tt.start, got, tt.want)

@@ -36,6 +36,15 @@ type Pool struct {
 	turn   chan struct{}
 	pushed Table
 	clean  bool // the backend has accepted pushed
+	// saved counts the changes that have been remembered.
+	saved uint64
+
+	quorum   func(QuorumChange)
+	remember func(Memory) error
+	// Of what follows, mu protects all.
+	changes    uint64 // of what is remembered
+	remembered map[string]VirtualMemory
+	news       []QuorumChange // not told yet
 }
 
 // A Resolver looks up the addresses of a name; [net.Resolver] is one.
@@ -48,6 +57,16 @@ type PoolConfig struct {
 	Backend  Backend          // required
 	Resolver Resolver         // default: the system's
 	Now      func() time.Time // default: time.Now
+	// Quorum is told, in order, of each quorum that is lost or had again; nil is
+	// nobody. It must not call the pool.
+	Quorum func(QuorumChange)
+	// Memory is what an earlier pool left, for the services of the first
+	// [Pool.Reconfigure].
+	Memory Memory
+	// Remember writes what a later pool has to know, before the backend is told;
+	// nil is nowhere. An error is for the caller, and the backend follows all the
+	// same.
+	Remember func(Memory) error
 }
 
 // NewPool returns a pool without virtual services; [Pool.Reconfigure] gives it
@@ -56,6 +75,7 @@ func NewPool(c PoolConfig) *Pool {
 	p := &Pool{
 		backend: c.Backend, resolver: c.Resolver, now: c.Now,
 		virtuals: map[string]*virtualPool{}, turn: make(chan struct{}, 1),
+		quorum: c.Quorum, remember: c.Remember, remembered: c.Memory.Virtuals,
 	}
 	if p.resolver == nil {
 		p.resolver = net.DefaultResolver
@@ -75,6 +95,7 @@ type virtualPool struct {
 	sources   map[string]words
 	followers []string
 	decisions uint64
+	quorum    quorum
 }
 
 // server is a real server's standing.
@@ -88,19 +109,27 @@ type server struct {
 	// stale says that a name should be looked up again, the server having come
 	// back; until that succeeds the old address is good.
 	stale bool
+	// drained is the operator's wish; nil is none.
+	drained *Drained
 }
 
-// decide brings the servers' standing in line with what the sources said.
-func (v *virtualPool) decide(now time.Time) {
+// decide brings the servers' standing in line with what the sources said, and
+// returns the change of the quorum if there is one.
+func (v *virtualPool) decide(now time.Time) (QuorumChange, bool) {
 	forget(v.Reals, v.sources, v.followers)
 	v.decisions++
 	candidates := make([]candidate, len(v.servers))
+	tested := true
 	for i, s := range v.servers {
 		s.judgement = judge(s.Real, v.Start, v.sources)
+		tested = tested && s.tested
 		if s.up {
 			s.lastUp = v.decisions
 		}
 		candidates[i] = candidate{weight: s.Weight, up: s.up, lastUp: s.lastUp}
+		if s.drained != nil {
+			candidates[i].weight = 0
+		}
 	}
 	held := hold(v.MinUp, candidates)
 	for i, s := range v.servers {
@@ -110,18 +139,33 @@ func (v *virtualPool) decide(now time.Time) {
 			s.stale = in
 		}
 	}
+	weight := weightUp(candidates)
+	before := v.quorum
+	v.quorum = before.next(weight, v.Quorum, v.Hysteresis, tested)
+	return QuorumChange{v.Name, v.quorum == quorumHad, weight, v.Quorum, now}, before.tellsOf(v.quorum)
 }
 
-// service is the virtual service as it should be forwarded now.
-func (v *virtualPool) service() (Service, error) {
-	out := Service{
-		Name: v.Name, ID: ServiceID{v.Protocol, v.Address}, Scheduler: v.Scheduler,
-		Drain: v.Drain, DrainTimeout: v.DrainTimeout, ConnectTimeout: v.ConnectTimeout,
+// services is what should be forwarded now: the virtual service at each of its
+// addresses.
+func (v *virtualPool) services() ([]Service, error) {
+	servers, err := v.table()
+	all := make([]Service, len(v.IDs))
+	for i, id := range v.IDs {
+		all[i] = Service{
+			Name: v.Name, ID: id, Scheduler: v.Scheduler, Flags: v.Flags, Persistence: v.Persistence, Mask: v.Mask,
+			Drain: v.Drain, DrainTimeout: v.DrainTimeout, ConnectTimeout: v.ConnectTimeout, Servers: slices.Clone(servers),
+		}
 	}
+	return all, err
+}
+
+// table lists the servers with the weights that they should have now.
+func (v *virtualPool) table() ([]Server, error) {
+	var servers []Server
 	var errs []error
 	by := map[netip.AddrPort]string{}
 	for _, s := range v.servers {
-		if !s.address.IsValid() || !s.in && v.OnFailure == Remove {
+		if !s.address.IsValid() || !v.listed(s) {
 			continue
 		}
 		if other, dup := by[s.address]; dup {
@@ -129,14 +173,31 @@ func (v *virtualPool) service() (Service, error) {
 			continue
 		}
 		by[s.address] = s.Host
-		out.Servers = append(out.Servers, Server{Address: s.address, Weight: s.weight()})
+		servers = append(servers, s.server(s.address, v.weight(s)))
 	}
-	return out, errors.Join(errs...)
+	if r := v.Sorry; v.sorry() && by[r.Address] == "" {
+		servers = append(servers, r.server(r.Address, r.Weight))
+	}
+	return servers, errors.Join(errs...)
+}
+
+// sorry reports whether the sorry server takes the connections.
+func (v *virtualPool) sorry() bool { return v.Sorry != nil && v.quorum != quorumHad }
+
+// listed reports whether the server is in the table, if only with weight 0.
+func (v *virtualPool) listed(s *server) bool {
+	switch {
+	case s.drained != nil && s.drained.Gone:
+		return false
+	case v.OnFailure == Quiesce:
+		return true
+	}
+	return s.in && !v.sorry()
 }
 
 // weight is the server's weight in the table.
-func (s *server) weight() int {
-	if s.in {
+func (v *virtualPool) weight(s *server) int {
+	if s.in && !v.sorry() && s.drained == nil {
 		return s.Weight
 	}
 	return 0
@@ -153,8 +214,14 @@ func (p *Pool) Reconfigure(ctx context.Context, virtuals []Virtual, followers ma
 	p.order, p.virtuals = nil, map[string]*virtualPool{}
 	for _, v := range virtuals {
 		p.order = append(p.order, v.Name)
-		p.virtuals[v.Name] = old[v.Name].succeed(v, followers[v.Name], p.now())
+		next := old[v.Name].succeed(v, followers[v.Name], p.now())
+		if before, ok := p.remembered[v.Name]; ok && old[v.Name] == nil {
+			next.restore(before)
+		}
+		p.virtuals[v.Name] = next
+		p.decided(next)
 	}
+	p.remembered = nil
 	p.mu.Unlock()
 	return p.Apply(ctx)
 }
@@ -165,7 +232,7 @@ func (v *virtualPool) succeed(config Virtual, followers []string, now time.Time)
 	next := &virtualPool{Virtual: config, followers: followers, sources: map[string]words{}}
 	old := map[string]*server{}
 	if v != nil {
-		next.sources, next.decisions = v.sources, v.decisions
+		next.sources, next.decisions, next.quorum = v.sources, v.decisions, v.quorum
 		for _, s := range v.servers {
 			old[s.Host+" "+s.Target()] = s
 		}
@@ -178,8 +245,15 @@ func (v *virtualPool) succeed(config Virtual, followers []string, now time.Time)
 		s.Real = r
 		next.servers = append(next.servers, s)
 	}
-	next.decide(now)
 	return next
+}
+
+// decided decides anew on a virtual service, of which something has changed.
+func (p *Pool) decided(v *virtualPool) {
+	p.changes++
+	if change, tell := v.decide(p.now()); tell {
+		p.news = append(p.news, change)
+	}
 }
 
 // Servers lists the hosts of a virtual service's real servers, as configured.
@@ -215,7 +289,7 @@ func (p *Pool) Report(ctx context.Context, virtual, source string, hosts map[str
 	if err != nil {
 		return err
 	}
-	if err := concerning(virtual, p.apply(ctx, virtual)); err != nil {
+	if err := concerning(virtual, p.apply(ctx, virtual, ifChanged)); err != nil {
 		return err
 	}
 	return complaint
@@ -232,8 +306,9 @@ func (p *Pool) hear(virtual, source string, hosts map[string]alerts.HostState) (
 	if v.sources[source] == nil {
 		v.sources[source] = words{}
 	}
-	v.sources[source].hear(hosts)
-	v.decide(p.now())
+	if v.sources[source].hear(hosts) {
+		p.decided(v)
+	}
 	return v.complain(source, hosts), nil
 }
 

@@ -39,7 +39,7 @@ func virtual(t testing.TB, servers int, change ...func(*lvs.VirtualConfig)) lvs.
 	for _, f := range change {
 		f(&c)
 	}
-	v, err := c.Build()
+	v, err := c.Build(lvs.BackendRelay)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func virtual(t testing.TB, servers int, change ...func(*lvs.VirtualConfig)) lvs.
 
 func host(n int) string { return fmt.Sprintf("10.0.0.%d", n) }
 
-func minUp(n int) func(*lvs.VirtualConfig) { return func(c *lvs.VirtualConfig) { c.MinUp = n } }
+func minUp(n int) func(*lvs.VirtualConfig) { return func(c *lvs.VirtualConfig) { c.MinUp = &n } }
 
 // say makes a report of words like "1 up, 2 down".
 func say(text string) report {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -42,6 +43,23 @@ type Count struct {
 	Active int    `json:"active"` // open connections
 	Total  uint64 `json:"total"`  // connections since the server was first put in
 	Failed uint64 `json:"failed"` // connections that the server did not accept
+	// What follows is the kernel's: connections that are being closed or, of UDP,
+	// all; traffic in both directions, and what it was in a second of late.
+	Inactive   int    `json:"inactive"`
+	InPackets  uint64 `json:"in_packets"`
+	OutPackets uint64 `json:"out_packets"`
+	InBytes    uint64 `json:"in_bytes"`
+	OutBytes   uint64 `json:"out_bytes"`
+	Rates      Rates  `json:"rates"`
+}
+
+// Rates are what happens in a second.
+type Rates struct {
+	Connections uint64 `json:"connections"`
+	InPackets   uint64 `json:"in_packets"`
+	OutPackets  uint64 `json:"out_packets"`
+	InBytes     uint64 `json:"in_bytes"`
+	OutBytes    uint64 `json:"out_bytes"`
 }
 
 // ErrClosed is returned by a backend that has been closed.
@@ -66,6 +84,9 @@ type Service struct {
 	Name           string
 	ID             ServiceID
 	Scheduler      Scheduler
+	Flags          Flags
+	Persistence    time.Duration // whole seconds; 0 is none
+	Mask           int           // of persistence: leading bits of a client's address
 	Drain          Drain
 	DrainTimeout   time.Duration
 	ConnectTimeout time.Duration
@@ -75,15 +96,27 @@ type Service struct {
 // A ServiceID is what tells virtual services apart.
 type ServiceID struct {
 	Protocol Protocol
-	Address  netip.AddrPort
+	// Address has port 0 for a service of all ports. For a firewall mark it is
+	// 0.0.0.0:0 or [::]:0, which tells the family.
+	Address netip.AddrPort
+	Mark    uint32
 }
 
-func (id ServiceID) String() string { return fmt.Sprintf("%s %s", id.Protocol, id.Address) }
+func (id ServiceID) String() string {
+	if id.Protocol == FWMark {
+		return strings.TrimPrefix(id.ipvsadm(), "-f ")
+	}
+	return fmt.Sprintf("%s %s", id.Protocol, id.Address)
+}
 
 // A Server is a real server in a table.
 type Server struct {
-	Address netip.AddrPort
-	Weight  int
+	// Address has port 0 for the port that the client connected to.
+	Address      netip.AddrPort
+	Weight       int
+	Forward      Forward
+	Tunnel       Tunnel
+	Upper, Lower uint32
 }
 
 // Equal reports whether the tables are the same, order included.
@@ -94,8 +127,14 @@ func (t Table) Equal(other Table) bool {
 }
 
 func sameSettings(a, b Service) bool {
-	return a.Name == b.Name && a.ID == b.ID && a.Scheduler == b.Scheduler &&
+	return a.Name == b.Name && a.ID == b.ID && sameInTable(a, b) &&
 		a.Drain == b.Drain && a.DrainTimeout == b.DrainTimeout && a.ConnectTimeout == b.ConnectTimeout
+}
+
+// sameInTable compares what the kernel's table holds of a service.
+func sameInTable(a, b Service) bool {
+	return a.Scheduler == b.Scheduler && a.Flags == b.Flags && a.Persistence == b.Persistence &&
+		(a.Mask == b.Mask || a.Persistence == 0)
 }
 
 // Clone returns a copy that shares no memory with t.
@@ -117,55 +156,17 @@ func (t Table) Find(id ServiceID) (Service, bool) {
 	return Service{}, false
 }
 
-// Changes returns what leads from one table to the other, as lines of ipvsadm -R.
-// Servers are put in and raised before others are taken out, so that no step
-// leaves a service emptier than both tables have it.
-func Changes(from, to Table) []string {
-	var put, gone []string
-	for _, s := range to {
-		old, had := from.Find(s.ID)
-		switch {
-		case !had:
-			put = append(put, fmt.Sprintf("-A %s -s %s", service(s.ID), s.Scheduler))
-		case old.Scheduler != s.Scheduler:
-			put = append(put, fmt.Sprintf("-E %s -s %s", service(s.ID), s.Scheduler))
+// Full is the table when all real servers are in.
+func Full(virtuals []Virtual) Table {
+	var table Table
+	for _, v := range virtuals {
+		full := (*virtualPool)(nil).succeed(v, nil, time.Time{})
+		full.quorum = quorumHad
+		for _, s := range full.servers {
+			s.in = true
 		}
-		p, g := serverChanges(s.ID, old.Servers, s.Servers)
-		put, gone = append(put, p...), append(gone, g...)
+		services, _ := full.services() // names have no addresses yet, and are left out
+		table = append(table, services...)
 	}
-	for _, s := range from {
-		if _, stays := to.Find(s.ID); !stays {
-			gone = append(gone, "-D "+service(s.ID))
-		}
-	}
-	return append(put, gone...)
-}
-
-func serverChanges(id ServiceID, from, to []Server) (put, gone []string) {
-	for _, s := range to {
-		i := slices.IndexFunc(from, func(f Server) bool { return f.Address == s.Address })
-		switch {
-		case i < 0:
-			put = append(put, fmt.Sprintf("-a %s -r %s -w %d", service(id), s.Address, s.Weight))
-		case from[i].Weight < s.Weight:
-			put = append(put, fmt.Sprintf("-e %s -r %s -w %d", service(id), s.Address, s.Weight))
-		case from[i].Weight > s.Weight:
-			gone = append(gone, fmt.Sprintf("-e %s -r %s -w %d", service(id), s.Address, s.Weight))
-		}
-	}
-	for _, s := range from {
-		if !slices.ContainsFunc(to, func(t Server) bool { return t.Address == s.Address }) {
-			gone = append(gone, fmt.Sprintf("-d %s -r %s", service(id), s.Address))
-		}
-	}
-	return put, gone
-}
-
-// service writes a service as ipvsadm(8) does: -t for TCP.
-func service(id ServiceID) string {
-	switch id.Protocol {
-	case TCP:
-		return "-t " + id.Address.String()
-	}
-	return string(id.Protocol) + " " + id.Address.String()
+	return table
 }

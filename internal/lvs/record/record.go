@@ -39,12 +39,12 @@ func (r *Recorder) Set(ctx context.Context, wanted lvs.Table) error {
 	}
 	changes, err := r.note(wanted.Clone())
 	for _, c := range changes {
-		r.tell(c)
+		r.tell(c.String())
 	}
 	return err
 }
 
-func (r *Recorder) note(wanted lvs.Table) (changes []string, err error) {
+func (r *Recorder) note(wanted lvs.Table) (changes []lvs.Change, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {

@@ -18,9 +18,11 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/monitord/monitord/internal/lvs"
@@ -68,11 +70,21 @@ func (r *Relay) Set(ctx context.Context, wanted lvs.Table) error {
 	}
 	var errs []error
 	for _, w := range wanted {
+		if !able(w) {
+			errs = append(errs, &lvs.ServiceError{Virtual: w.Name, Err: fmt.Errorf("the relay cannot forward %s with scheduler %s: that needs the kernel's IPVS", w.ID, w.Scheduler)})
+			continue
+		}
 		if err := r.service(w).set(ctx, w); err != nil {
 			errs = append(errs, &lvs.ServiceError{Virtual: w.Name, Err: err})
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// able reports whether the relay can forward a service; the configuration has been
+// checked for it.
+func able(w lvs.Service) bool {
+	return w.ID.Protocol == lvs.TCP && w.ID.Address.Port() != 0 && slices.Contains(lvs.RelaySchedulers(), w.Scheduler)
 }
 
 // leave returns the services that are in the table no more, and drops those of
