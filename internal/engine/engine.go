@@ -27,6 +27,7 @@ import (
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/period"
 	"github.com/monitord/monitord/internal/schedule"
+	"github.com/monitord/monitord/internal/state"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
 )
@@ -39,6 +40,7 @@ type Engine struct {
 	// stopSending ends what the outbox is sending.
 	stopSending context.CancelFunc
 	tick        chan struct{} // pokes the trap clock
+	memory      Memory
 
 	mu         sync.Mutex // protects what follows
 	set        *watch.Set
@@ -47,6 +49,7 @@ type Engine struct {
 	deliveries map[watch.Key]map[string]Delivery
 	site       *config.Site
 	running    bool
+	saver      *state.Saver             // nil before Run, and without a memory
 	skipped    map[watch.Key]watch.Skip // why a watch was not tested at its last turn
 }
 
@@ -59,19 +62,27 @@ type Delivery struct {
 	Error string    `json:"error,omitempty"` // empty if it was delivered
 }
 
-// New returns an engine for a site; Run makes it work. Reload and Status may be
-// called before that.
+// New returns an engine for a site that remembers nothing; Run makes it work.
+// Reload and Status may be called before that.
 func New(site *config.Site, log logrus.FieldLogger) (*Engine, error) {
-	e := &Engine{log: log, tick: make(chan struct{}, 1), deliveries: map[watch.Key]map[string]Delivery{}}
+	return Resume(site, log, Memory{})
+}
+
+// Resume is [New] for an engine that goes on where the one before it ended, or was
+// killed: what was counted, alerted, acknowledged and disabled is so still.
+func Resume(site *config.Site, log logrus.FieldLogger, memory Memory) (*Engine, error) {
+	e := &Engine{log: log, tick: make(chan struct{}, 1), deliveries: map[watch.Key]map[string]Delivery{}, skipped: map[watch.Key]watch.Skip{}, memory: memory}
 	sending, stop := context.WithCancel(context.Background())
 	e.outbox, e.stopSending = newOutbox(sending, e.delivered), stop
 	e.scheduler = schedule.New(schedule.Config{Panicked: e.panicked})
 	e.adopt(site)
 	e.set = watch.New(machines(site), options(site))
+	e.recall(time.Now())
 	if err := e.scheduler.Replace(sending, e.plan(site)); err != nil {
 		stop()
 		return nil, fmt.Errorf("schedule the watches: %w", err)
 	}
+	e.recallPace()
 	return e, nil
 }
 
@@ -96,22 +107,33 @@ func (e *Engine) adopt(site *config.Site) {
 		e.watches[w.Key] = w
 		maps.Copy(e.actions, w.Actions)
 	}
+	for _, q := range site.Quorums {
+		maps.Copy(e.actions, q.Actions)
+	}
 }
 
 // Run works until ctx is done, and returns when every check has ended and every
 // alert that was due has had an attempt; grace bounds the latter. Call it once.
 func (e *Engine) Run(ctx context.Context, grace time.Duration) {
 	defer e.stopSending()
-	e.mu.Lock()
-	e.running = true
-	e.dispatch(e.set.Start(time.Now()))
-	e.mu.Unlock()
+	defer e.closeMemory()
+	e.begin(time.Now())
 	var trapClock sync.WaitGroup
 	trapClock.Go(func() { e.runTrapClock(ctx) })
 	e.scheduler.Run(ctx)
 	trapClock.Wait()
 	defer time.AfterFunc(grace, e.stopSending).Stop()
 	e.outbox.close()
+}
+
+// begin starts the watches' life. Pools hear at once what was known of their hosts
+// before: until the first results they know nothing else.
+func (e *Engine) begin(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running, e.saver = true, e.remember()
+	e.dispatch(e.set.Start(now))
+	e.dispatch(e.set.Follow(now))
 }
 
 // plan turns watches into jobs.
@@ -226,12 +248,17 @@ func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
 		e.mu.Unlock()
 		return // a reload changed the watch while it ran
 	}
+	calm := e.set.Calm(w.Key)
+	var notices []watch.Notice
 	if err != nil {
-		e.dispatch(e.set.CouldNotTest(now, w.Key, err.Error()))
+		notices = e.set.CouldNotTest(now, w.Key, err.Error())
 	} else {
-		e.dispatch(e.set.Result(now, w.Key, verdicts(r)))
+		notices = e.set.Result(now, w.Key, verdicts(r))
 	}
 	changes, decisions := e.set.News(w.Key)
+	if !calm || len(notices)+len(changes)+len(decisions) > 0 || !e.set.Calm(w.Key) {
+		e.dispatch(notices)
+	}
 	e.mu.Unlock()
 	e.logChanges(w.Key, changes)
 	for _, d := range decisions {
@@ -262,9 +289,12 @@ func verdicts(r monitors.Result) watch.Result {
 	return out
 }
 
-// dispatch hands notices to the outbox. It holds mu, so that notices leave in
-// the order of the decisions; putting one into the outbox does not wait.
+// dispatch hands notices to the outbox, and has the state saved that they come
+// with: it is to be called after each change of the machine. It holds mu, so that
+// notices leave in the order of the decisions; putting one into the outbox does not
+// wait.
 func (e *Engine) dispatch(notices []watch.Notice) {
+	e.changed()
 	for i := range notices {
 		n := &notices[i]
 		alert, ok := e.actions[n.Action.ID]

@@ -20,7 +20,8 @@ type VirtualMemory struct {
 	// name: "up", "down" or "unknown".
 	Said map[string]map[string]string `json:"said,omitempty"`
 	// Quorum is "had", "lost" or empty.
-	Quorum string `json:"quorum,omitempty"`
+	Quorum string    `json:"quorum,omitempty"`
+	Lost   time.Time `json:"lost,omitzero"`
 	// Servers are by [Real.Host].
 	Servers   map[string]ServerMemory `json:"servers,omitempty"`
 	Decisions uint64                  `json:"decisions"`
@@ -53,6 +54,10 @@ func (m Memory) Aged() Memory {
 	return old
 }
 
+// refresh is how often the memory is written although nothing changed, so that its
+// time tells until when the daemon lived.
+const refresh = 30 * time.Second
+
 // memory is what to remember now.
 func (p *Pool) memory() Memory {
 	m := Memory{Virtuals: make(map[string]VirtualMemory, len(p.virtuals))}
@@ -64,7 +69,7 @@ func (p *Pool) memory() Memory {
 
 func (v *virtualPool) memory() VirtualMemory {
 	m := VirtualMemory{
-		Said: make(map[string]map[string]string, len(v.sources)), Quorum: string(v.quorum),
+		Said: make(map[string]map[string]string, len(v.sources)), Quorum: string(v.quorum), Lost: v.lost,
 		Servers: make(map[string]ServerMemory, len(v.servers)), Decisions: v.decisions,
 	}
 	for source, words := range v.sources {
@@ -101,7 +106,7 @@ func (v *virtualPool) restore(m VirtualMemory) {
 	}
 	v.decisions = m.Decisions
 	if q := quorum(m.Quorum); q == quorumHad || q == quorumLost {
-		v.quorum = q
+		v.quorum, v.lost = q, m.Lost
 	}
 	for _, s := range v.servers {
 		of, known := m.Servers[s.Host]
@@ -126,19 +131,27 @@ func (p *Pool) save() error {
 	}
 	p.mu.Lock()
 	changes, m := p.changes, Memory{}
-	if changes != p.saved {
+	due := changes != p.saved || p.now().Sub(p.savedAt) >= refresh
+	if due {
 		m = p.memory()
 	}
 	p.mu.Unlock()
-	if changes == p.saved {
+	if !due {
 		return nil
 	}
 	if err := p.remember(m); err != nil {
-		return fmt.Errorf("remember who is in the pools: %w", err)
+		return &MemoryError{err}
 	}
-	p.saved = changes
+	p.saved, p.savedAt = changes, p.now()
 	return nil
 }
+
+// A MemoryError says that a restart would not know what the pool knows now. The
+// backend follows all the same.
+type MemoryError struct{ Err error }
+
+func (e *MemoryError) Error() string { return fmt.Sprintf("remember who is in the pools: %v", e.Err) }
+func (e *MemoryError) Unwrap() error { return e.Err }
 
 // A QuorumChange tells that a virtual service has lost its quorum, or has it
 // again.
@@ -148,6 +161,7 @@ type QuorumChange struct {
 	Weight  int // of the servers that are up, together
 	Quorum  int
 	At      time.Time
+	Lost    time.Time // when the quorum was lost, the last time
 }
 
 // tell tells of the quorums. It is called by whoever has the turn, so that the

@@ -296,8 +296,8 @@ func TestOldMemoryKeepsTheOperatorsWord(t *testing.T) {
 func TestMemoryThatCannotBeWritten(t *testing.T) {
 	w := newWorld(t, virtual(t, 2))
 	w.refuse = errors.New("no space left on device")
-	err := w.Report(t.Context(), "web", "web:http", say("1 up, 2 up"))
-	if !errors.Is(err, w.refuse) {
+	w.report(t, "web:http", "1 up, 2 up") // who reports is not bothered
+	if err := w.Tick(t.Context()); !errors.Is(err, w.refuse) {
 		t.Errorf("the error of the disk is %v", err)
 	}
 	w.mustHave(t, "1 2") // the backend follows all the same
@@ -312,7 +312,11 @@ func TestMemoryWritesOnlyNews(t *testing.T) {
 	w.report(t, "web:http", "1 up, 2 up")
 	w.refuse = errors.New("written again")
 	w.report(t, "web:http", "1 up, 2 up")
-	w.tick(t, time.Minute)
+	w.tick(t, 29*time.Second)
+	w.now = w.now.Add(time.Second)
+	if err := w.Tick(t.Context()); !errors.Is(err, w.refuse) {
+		t.Errorf("the memory was not refreshed after half a minute: %v", err)
+	}
 }
 
 // TestCrashesChangeNothing: with a crash after any step, the table is as without.

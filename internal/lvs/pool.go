@@ -36,8 +36,9 @@ type Pool struct {
 	turn   chan struct{}
 	pushed Table
 	clean  bool // the backend has accepted pushed
-	// saved counts the changes that have been remembered.
-	saved uint64
+	// saved counts the changes that have been remembered, the last time at savedAt.
+	saved   uint64
+	savedAt time.Time
 
 	quorum   func(QuorumChange)
 	remember func(Memory) error
@@ -63,9 +64,9 @@ type PoolConfig struct {
 	// Memory is what an earlier pool left, for the services of the first
 	// [Pool.Reconfigure].
 	Memory Memory
-	// Remember writes what a later pool has to know, before the backend is told;
-	// nil is nowhere. An error is for the caller, and the backend follows all the
-	// same.
+	// Remember writes what a later pool has to know, before the backend is told,
+	// and every half minute; nil is nowhere. If it fails, the backend follows all
+	// the same, and [Pool.Tick] and [Pool.Apply] return a [MemoryError].
 	Remember func(Memory) error
 }
 
@@ -96,6 +97,7 @@ type virtualPool struct {
 	followers []string
 	decisions uint64
 	quorum    quorum
+	lost      time.Time // when the quorum was lost, the last time
 }
 
 // server is a real server's standing.
@@ -142,7 +144,10 @@ func (v *virtualPool) decide(now time.Time) (QuorumChange, bool) {
 	weight := weightUp(candidates)
 	before := v.quorum
 	v.quorum = before.next(weight, v.Quorum, v.Hysteresis, tested)
-	return QuorumChange{v.Name, v.quorum == quorumHad, weight, v.Quorum, now}, before.tellsOf(v.quorum)
+	if before != quorumLost && v.quorum == quorumLost {
+		v.lost = now
+	}
+	return QuorumChange{v.Name, v.quorum == quorumHad, weight, v.Quorum, now, v.lost}, before.tellsOf(v.quorum)
 }
 
 // services is what should be forwarded now: the virtual service at each of its
@@ -232,7 +237,7 @@ func (v *virtualPool) succeed(config Virtual, followers []string, now time.Time)
 	next := &virtualPool{Virtual: config, followers: followers, sources: map[string]words{}}
 	old := map[string]*server{}
 	if v != nil {
-		next.sources, next.decisions, next.quorum = v.sources, v.decisions, v.quorum
+		next.sources, next.decisions, next.quorum, next.lost = v.sources, v.decisions, v.quorum, v.lost
 		for _, s := range v.servers {
 			old[s.Host+" "+s.Target()] = s
 		}
@@ -376,7 +381,7 @@ func (e *RefusedError) Error() string {
 // Unwrap says that the report has been taken in.
 func (e *RefusedError) Unwrap() error { return alerts.ErrDelivered }
 
-// concerning leaves out of an error what concerns other virtual services.
+// concerning leaves out of an error what does not concern one virtual service.
 func concerning(virtual string, err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var kept []error
@@ -388,5 +393,14 @@ func concerning(virtual string, err error) error {
 	if s, ok := errors.AsType[*ServiceError](err); ok && s.Virtual != virtual {
 		return nil
 	}
+	if _, ok := errors.AsType[*MemoryError](err); ok {
+		return nil // who reports can do nothing about the disk
+	}
 	return err
+}
+
+// Wanted is what should be forwarded now.
+func (p *Pool) Wanted() Table {
+	table, _ := p.table() // what cannot be forwarded is an error of Apply
+	return table
 }

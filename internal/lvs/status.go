@@ -81,12 +81,13 @@ func (v *virtualPool) status(counts Counts) VirtualStatus {
 func (v *virtualPool) count(s *server, counts Counts) Count {
 	var sum Count
 	for _, id := range v.IDs {
-		sum = sum.plus(counts[id][s.address])
+		sum = sum.Plus(counts[id][s.address])
 	}
 	return sum
 }
 
-func (c Count) plus(o Count) Count {
+// Plus adds two counts.
+func (c Count) Plus(o Count) Count {
 	return Count{
 		Active: c.Active + o.Active, Total: c.Total + o.Total, Failed: c.Failed + o.Failed, Inactive: c.Inactive + o.Inactive,
 		InPackets: c.InPackets + o.InPackets, OutPackets: c.OutPackets + o.OutPackets,

@@ -8,7 +8,10 @@ import (
 )
 
 // A Key names a watch as mon does: a host group and a service of it.
-type Key struct{ Group, Service string }
+type Key struct {
+	Group   string `json:"group"`
+	Service string `json:"service"`
+}
 
 func (k Key) String() string { return k.Group + ":" + k.Service }
 

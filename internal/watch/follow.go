@@ -16,6 +16,9 @@ type follower struct {
 	down map[string]bool
 	// told is what was last sent; nil before the first.
 	told map[string]Verdict
+	// word is the last word on each host, up or down: what a pool goes by while
+	// the host is unknown.
+	word map[string]Verdict
 }
 
 func findFollowers(c Config) []follower {
@@ -47,22 +50,44 @@ func (sv *service) followAll(s *Set, now time.Time) []Notice {
 			continue
 		}
 		f.told = states
+		f.remember(states)
 		out = append(out, sv.stateNotice(s, now, f, hosts))
 	}
 	return out
 }
 
+func (f *follower) remember(states map[string]Verdict) {
+	word := make(map[string]Verdict, len(states))
+	for host, v := range states {
+		if v == Unseen {
+			v = f.word[host]
+		}
+		if v != Unseen {
+			word[host] = v
+		}
+	}
+	f.word = word
+}
+
 // Follow returns the present state for every follower, changed or not: what a
-// new pool needs to hear.
+// new pool needs to hear. Of a host that is unknown it is the last word, by which
+// an older pool goes as well; a host that never was up or down stays unknown.
 func (s *Set) Follow(now time.Time) []Notice {
 	var out []Notice
 	for _, key := range s.order {
 		sv := s.services[key]
 		for i := range sv.followers {
 			f := &sv.followers[i]
-			if f.told != nil {
-				out = append(out, sv.stateNotice(s, now, f, sv.followed(s, f)))
+			if f.told == nil {
+				continue
 			}
+			hosts := sv.followed(s, f)
+			for i := range hosts {
+				if hosts[i].Verdict == Unseen {
+					hosts[i].Verdict = f.word[hosts[i].Name]
+				}
+			}
+			out = append(out, sv.stateNotice(s, now, f, hosts))
 		}
 	}
 	return out

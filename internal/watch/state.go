@@ -75,47 +75,79 @@ func inheritPeriods(sv, before *service, sub *subject) []periodState {
 func (f *follower) inherit(sv, before *service) {
 	for _, was := range before.followers {
 		if before.Periods[was.period].Name == sv.Periods[f.period].Name && was.action.ID == f.action.ID {
-			f.down, f.told = was.down, was.told
+			f.down, f.told, f.word = was.down, was.told, was.word
 		}
 	}
 }
 
-// A Saved is what outlives a restart of the daemon, for one watch.
+// A Saved is what outlives a restart of the daemon, for one watch. It may be kept
+// as JSON: the numbers of statuses, verdicts and the like in it stay what they are.
 type Saved struct {
 	Key
-	Status, Previous Status
-	Events           int
-	Exit             *int
-	Summary          string
-	Output           string
-	LastTrap         time.Time
-	LastFailed       time.Time // when it last ceased to fail
-	TrapExpires      time.Time
-	Disabled         *Mark
-	Subjects         []SavedSubject
+	Status        Status          `json:"status"`
+	Previous      Status          `json:"previous"`
+	Events        int             `json:"events,omitzero"`
+	Exit          *int            `json:"exit,omitzero"`
+	Summary       Text            `json:"summary,omitzero"`
+	Output        Text            `json:"output,omitzero"`
+	Depend        *bool           `json:"depend,omitzero"`
+	UnknownSince  time.Time       `json:"unknown_since,omitzero"`
+	UnknownReason Text            `json:"unknown_reason,omitzero"`
+	LastTrap      time.Time       `json:"last_trap,omitzero"`
+	LastFailed    time.Time       `json:"last_failed,omitzero"` // when it last ceased to fail
+	TrapTimer     time.Time       `json:"trap_timer,omitzero"`
+	TrapExpires   time.Time       `json:"trap_expires,omitzero"`
+	Disabled      *Mark           `json:"disabled,omitzero"`
+	Subjects      []SavedSubject  `json:"subjects,omitzero"`
+	Followers     []SavedFollower `json:"followers,omitzero"`
 }
 
 // SavedSubject is the part of [Saved] that each host, or the group, has.
 type SavedSubject struct {
-	Host                                   string
-	Status                                 Status
-	Since                                  time.Time
-	Consecutive, Rising, Failures, Alerts  int
-	FirstFailure, LastFailure, LastSuccess time.Time
-	FailureOutput, Reason                  string
-	Ack                                    *Mark
-	Recent                                 []time.Time
-	Known                                  map[string]HostVerdict
-	Blamed                                 map[string]bool
-	Trapped                                int
-	Periods                                map[string]SavedPeriod
+	Host          string                  `json:"host,omitzero"`
+	Status        Status                  `json:"status"`
+	Verdict       Verdict                 `json:"verdict,omitzero"`
+	Since         time.Time               `json:"since,omitzero"`
+	Consecutive   int                     `json:"consecutive,omitzero"`
+	Rising        int                     `json:"rising,omitzero"`
+	Failures      int                     `json:"failures,omitzero"`
+	Alerts        int                     `json:"alerts,omitzero"`
+	FirstFailure  time.Time               `json:"first_failure,omitzero"`
+	LastFailure   time.Time               `json:"last_failure,omitzero"`
+	LastSuccess   time.Time               `json:"last_success,omitzero"`
+	FailureOutput Text                    `json:"failure_output,omitzero"`
+	Reason        Text                    `json:"reason,omitzero"`
+	Ack           *Mark                   `json:"ack,omitzero"`
+	Recent        []time.Time             `json:"recent,omitzero"`
+	Known         map[string]SavedVerdict `json:"known,omitzero"`
+	Blamed        map[string]bool         `json:"blamed,omitzero"`
+	Trapped       int                     `json:"trapped,omitzero"`
+	Periods       map[string]SavedPeriod  `json:"periods,omitzero"`
+}
+
+// SavedVerdict is what was last found out about one host, in [ScopeGroup].
+type SavedVerdict struct {
+	Verdict Verdict `json:"verdict"`
+	Reason  Text    `json:"reason,omitzero"`
 }
 
 // SavedPeriod is the part of [SavedSubject] that each period has.
 type SavedPeriod struct {
-	Sent, Count            int
-	LastAlert, WindowStart time.Time
-	CompUpSent             bool
+	Sent        int       `json:"sent,omitzero"`
+	Count       int       `json:"count,omitzero"`
+	LastAlert   time.Time `json:"last_alert,omitzero"`
+	WindowStart time.Time `json:"window_start,omitzero"`
+	CompUpSent  bool      `json:"comp_up_sent,omitzero"`
+}
+
+// SavedFollower is what an action that is state was told. Without it a restart
+// could put a failed server back: a threshold once passed stays passed.
+type SavedFollower struct {
+	Period string             `json:"period"`
+	Action string             `json:"action"`
+	Down   map[string]bool    `json:"down,omitzero"`
+	Told   map[string]Verdict `json:"told,omitzero"`
+	Word   map[string]Verdict `json:"word,omitzero"`
 }
 
 // Disabled is what operators silenced: groups and hosts.
@@ -135,16 +167,28 @@ func (s *Set) Save() []Saved {
 func (sv *service) save() Saved {
 	saved := Saved{
 		Key: sv.Key, Status: sv.status, Previous: sv.previousStatus, Events: sv.events, Exit: sv.exit,
-		Summary: sv.summary, Output: sv.output, LastTrap: sv.lastTrap, LastFailed: sv.lastFailed, TrapExpires: sv.trapExpires, Disabled: sv.disabled,
+		Summary: Text(sv.summary), Output: Text(sv.output), Depend: sv.depend, UnknownSince: sv.unknownSince, UnknownReason: Text(sv.unknownReason),
+		LastTrap: sv.lastTrap, LastFailed: sv.lastFailed, TrapTimer: sv.trapTimer, TrapExpires: sv.trapExpires, Disabled: sv.disabled,
+	}
+	for _, f := range sv.followers {
+		saved.Followers = append(saved.Followers, SavedFollower{
+			Period: sv.Periods[f.period].Name, Action: f.action.ID, Down: maps.Clone(f.down), Told: maps.Clone(f.told), Word: maps.Clone(f.word),
+		})
 	}
 	for _, sub := range sv.subjects {
 		ss := SavedSubject{
-			Host: sub.host, Status: sub.status, Since: sub.since, Consecutive: sub.consecutive, Rising: sub.rising,
+			Host: sub.host, Status: sub.status, Verdict: sub.verdict, Since: sub.since, Consecutive: sub.consecutive, Rising: sub.rising,
 			Failures: sub.failures, Alerts: sub.alertsSent, FirstFailure: sub.firstFailure, LastFailure: sub.lastFailure,
-			LastSuccess: sub.lastSuccess, FailureOutput: sub.failureOutput, Reason: sub.reason, Ack: sub.ack,
-			Recent: slices.Clone(sub.recent), Known: maps.Clone(sub.known), Blamed: maps.Clone(sub.blamed), Trapped: int(sub.trapped), Periods: map[string]SavedPeriod{},
+			LastSuccess: sub.lastSuccess, FailureOutput: Text(sub.failureOutput), Reason: Text(sub.reason), Ack: sub.ack,
+			Recent: slices.Clone(sub.recent), Known: savedVerdicts(sub.known), Blamed: maps.Clone(sub.blamed), Trapped: int(sub.trapped),
 		}
 		for i, p := range sub.periods {
+			if p == (periodState{}) { // nearly always
+				continue
+			}
+			if ss.Periods == nil {
+				ss.Periods = map[string]SavedPeriod{}
+			}
 			ss.Periods[sv.Periods[i].Name] = SavedPeriod{Sent: p.sent, Count: p.count, LastAlert: p.lastAlert, WindowStart: p.windowStart, CompUpSent: p.compUpSent}
 		}
 		saved.Subjects = append(saved.Subjects, ss)
@@ -152,24 +196,65 @@ func (sv *service) save() Saved {
 	return saved
 }
 
+func savedVerdicts(known map[string]HostVerdict) map[string]SavedVerdict {
+	if len(known) == 0 {
+		return nil
+	}
+	out := make(map[string]SavedVerdict, len(known))
+	for host, v := range known {
+		out[host] = SavedVerdict{v.Verdict, Text(v.Reason)}
+	}
+	return out
+}
+
 // Restore puts saved states back. Watches, hosts and periods that are no longer
-// configured are left out. With compat the last output is not restored: mon
-// does not save it, so that the first recovery after a restart tells nothing.
+// configured are left out; of a watch that has another scope now only its disable
+// is kept, as in [Set.Reconfigure]. With compat the last output and the decided
+// dependency are not restored: mon does not save them, so that the first recovery
+// after a restart tells nothing. What operators disabled is to be restored first.
 func (s *Set) Restore(saved []Saved) {
 	for _, from := range saved {
-		sv, ok := s.services[from.Key]
-		if !ok {
-			continue
+		if sv, ok := s.services[from.Key]; ok {
+			s.restore(sv, from)
 		}
-		sv.status, sv.previousStatus, sv.exit = from.Status, from.Previous, from.Exit
-		sv.summary, sv.lastTrap, sv.disabled = from.Summary, from.LastTrap, from.Disabled
-		sv.lastFailed, sv.trapExpires = from.LastFailed, from.TrapExpires
-		if !sv.Compat {
-			sv.events, sv.output = from.Events, from.Output
+	}
+}
+
+func (s *Set) restore(sv *service, from Saved) {
+	sv.disabled = from.Disabled
+	if len(from.Subjects) > 0 && (from.Subjects[0].Host == "") != (sv.Scope == ScopeGroup) {
+		return
+	}
+	sv.status, sv.previousStatus, sv.exit = from.Status, from.Previous, from.Exit
+	sv.summary, sv.lastTrap = string(from.Summary), from.LastTrap
+	sv.lastFailed, sv.trapExpires = from.LastFailed, from.TrapExpires
+	sv.unknownSince, sv.unknownReason = from.UnknownSince, string(from.UnknownReason)
+	if sv.TrapTimeout > 0 && sv.trapTimer.IsZero() {
+		sv.trapTimer = from.TrapTimer
+	}
+	if !sv.Compat {
+		sv.events, sv.output, sv.depend = from.Events, string(from.Output), from.Depend
+	}
+	for _, ss := range from.Subjects {
+		if sub := sv.subject(ss.Host); sub != nil {
+			sub.restore(sv, ss)
 		}
-		for _, ss := range from.Subjects {
-			if sub := sv.subject(ss.Host); sub != nil {
-				sub.restore(sv, ss)
+	}
+	if sv.Scope == ScopeHost && sv.status == Failed { // perhaps who failed is gone
+		sv.status = s.worst(sv)
+	}
+	for i := range sv.followers {
+		sv.followers[i].restore(sv, from.Followers)
+	}
+}
+
+// restore does not touch a follower that was told something meanwhile.
+func (f *follower) restore(sv *service, saved []SavedFollower) {
+	for _, from := range saved {
+		if f.told == nil && from.Period == sv.Periods[f.period].Name && from.Action == f.action.ID {
+			f.told, f.word = maps.Clone(from.Told), maps.Clone(from.Word)
+			if from.Down != nil {
+				f.down = maps.Clone(from.Down)
 			}
 		}
 	}
@@ -179,13 +264,15 @@ func (sub *subject) restore(sv *service, ss SavedSubject) {
 	sub.status, sub.since, sub.consecutive, sub.rising = ss.Status, ss.Since, ss.Consecutive, ss.Rising
 	sub.failures, sub.alertsSent = ss.Failures, ss.Alerts
 	sub.firstFailure, sub.lastFailure, sub.lastSuccess = ss.FirstFailure, ss.LastFailure, ss.LastSuccess
-	sub.failureOutput, sub.reason, sub.ack = ss.FailureOutput, ss.Reason, ss.Ack
-	sub.recent, sub.known = slices.Clone(ss.Recent), maps.Clone(ss.Known)
-	sub.blamed, sub.trapped = maps.Clone(ss.Blamed), trapped(ss.Trapped)
+	sub.verdict, sub.failureOutput, sub.reason, sub.ack = ss.Verdict, string(ss.FailureOutput), string(ss.Reason), ss.Ack
+	sub.recent, sub.blamed, sub.trapped = slices.Clone(ss.Recent), maps.Clone(ss.Blamed), trapped(ss.Trapped)
+	sub.known = make(map[string]HostVerdict, len(ss.Known))
+	for host, v := range ss.Known {
+		sub.known[host] = HostVerdict{Host: host, Verdict: v.Verdict, Reason: string(v.Reason)}
+	}
 	for i := range sub.periods {
-		if p, ok := ss.Periods[sv.Periods[i].Name]; ok {
-			sub.periods[i] = periodState{sent: p.Sent, count: p.Count, lastAlert: p.LastAlert, windowStart: p.WindowStart, compUpSent: p.CompUpSent}
-		}
+		p := ss.Periods[sv.Periods[i].Name]
+		sub.periods[i] = periodState{sent: p.Sent, count: p.Count, lastAlert: p.LastAlert, windowStart: p.WindowStart, compUpSent: p.CompUpSent}
 	}
 }
 

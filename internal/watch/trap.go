@@ -96,10 +96,13 @@ func (s *Set) watchesGroup(group string) bool {
 	return false
 }
 
+// armTraps starts the clocks that do not run yet. None may run longer than it
+// would if it were started now: it may come from another configuration.
 func (s *Set) armTraps(now time.Time) {
 	for _, sv := range s.services {
-		if sv.TrapTimeout > 0 && sv.trapTimer.IsZero() {
-			sv.trapTimer = now.Add(sv.TrapTimeout)
+		latest := now.Add(sv.TrapTimeout)
+		if sv.TrapTimeout > 0 && (sv.trapTimer.IsZero() || sv.trapTimer.After(latest)) {
+			sv.trapTimer = latest
 		}
 	}
 }

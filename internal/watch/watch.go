@@ -69,8 +69,9 @@ type Set struct {
 
 // A Mark says who did something, when and why.
 type Mark struct {
-	At      time.Time
-	By, Why string
+	At  time.Time `json:"at"`
+	By  string    `json:"by,omitzero"`
+	Why string    `json:"why,omitzero"`
 }
 
 // A service is the state of one watch.

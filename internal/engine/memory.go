@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/monitord/monitord/internal/state"
+	"github.com/monitord/monitord/internal/watch"
+)
+
+// A Memory is where an engine finds what the one before it knew, and leaves what
+// the next one should know. The zero value remembers nothing.
+type Memory struct {
+	// Store keeps the documents; *state.Store is one. nil remembers nothing.
+	Store Store
+	// MaxAge is how long the daemon may have been away for its states to count: of
+	// older ones only what operators disabled is taken up. 0 is any time.
+	MaxAge time.Duration
+}
+
+// A Store keeps documents. Load returns when the document was saved; its error is
+// [state.ErrNone] if there is none and a [*state.Damaged] if it was set aside.
+type Store interface {
+	Load(d state.Document, into any) (saved time.Time, err error)
+	Save(d state.Document, value any) error
+}
+
+// watchesDocument is the state of all watches.
+var watchesDocument = state.Document{Name: "watches", Version: 1}
+
+type remembered struct {
+	Stopped        bool                  `json:"stopped,omitzero"`
+	DisabledGroups map[string]watch.Mark `json:"disabled_groups,omitzero"`
+	DisabledHosts  map[string]watch.Mark `json:"disabled_hosts,omitzero"`
+	Watches        []watch.Saved         `json:"watches"`
+}
+
+const (
+	// refresh is how often the document is written although nothing changed that a
+	// restart would be sorry to lose: times of last successes, and the moment itself.
+	refresh = 30 * time.Second
+	// closePatience bounds the last write.
+	closePatience = 10 * time.Second
+	// skew is a difference of clocks that is not worth a word.
+	skew = 5 * time.Second
+)
+
+// recall takes up what the engine before knew. Whatever is wrong with it, the
+// watches start: unknown, as without a memory.
+func (e *Engine) recall(now time.Time) {
+	if e.memory.Store == nil {
+		return
+	}
+	var old remembered
+	saved, err := e.memory.Store.Load(watchesDocument, &old)
+	damaged, isDamaged := errors.AsType[*state.Damaged](err)
+	switch {
+	case errors.Is(err, state.ErrNone):
+		e.log.Info("no state was saved before: all watches start unknown")
+		return
+	case isDamaged:
+		e.log.WithFields(logrus.Fields{"why": damaged.Why, "moved": damaged.Moved}).Error("the saved state cannot be used and was set aside: all watches start unknown")
+		return
+	case err != nil:
+		e.log.WithError(err).Error("the saved state cannot be read: all watches start unknown")
+		return
+	}
+	log := e.log.WithFields(logrus.Fields{"saved": saved.Format(time.RFC3339), "age": now.Sub(saved).Round(time.Second).String()})
+	watches := old.Watches
+	switch age := now.Sub(saved); {
+	case e.memory.MaxAge > 0 && age > e.memory.MaxAge:
+		log.WithField("state_age", e.memory.MaxAge.String()).Warn("the saved state is too old: all watches start unknown; what operators disabled stays so")
+		watches = forget(watches)
+	case age < -skew:
+		log.Warn("the saved state is from the future, the clock was put back: it is taken for new")
+		watches = resume(watches, saved, now)
+	default:
+		log.WithFields(logrus.Fields{"watches": len(watches), "failing": failing(watches)}).Info("the saved state is taken up")
+		watches = resume(watches, saved, now)
+	}
+	e.set.RestoreDisabled(e.present(old))
+	e.set.Restore(watches)
+	if old.Stopped {
+		log.Warn("the site was stopped by an operator, and stays so")
+		e.set.Stop()
+	}
+}
+
+func failing(watches []watch.Saved) int {
+	n := 0
+	for _, w := range watches {
+		if w.Status == watch.Failed {
+			n++
+		}
+	}
+	return n
+}
+
+func forget(watches []watch.Saved) []watch.Saved {
+	out := make([]watch.Saved, len(watches))
+	for i, w := range watches {
+		out[i] = w.Forget()
+	}
+	return out
+}
+
+func resume(watches []watch.Saved, saved, now time.Time) []watch.Saved {
+	out := make([]watch.Saved, len(watches))
+	for i, w := range watches {
+		out[i] = w.Resume(saved, now)
+	}
+	return out
+}
+
+// present are the marks on groups and hosts that are still there: nobody could
+// take away the mark of another.
+func (e *Engine) present(old remembered) (groups, hosts map[string]watch.Mark) {
+	groups, hosts = map[string]watch.Mark{}, map[string]watch.Mark{}
+	for _, w := range e.watches {
+		if m, ok := old.DisabledGroups[w.Group]; ok {
+			groups[w.Group] = m
+		}
+		for _, h := range w.Hosts {
+			if m, ok := old.DisabledHosts[h]; ok {
+				hosts[h] = m
+			}
+		}
+	}
+	return groups, hosts
+}
+
+// recallPace has the watches that were failing tested at their failure_interval.
+func (e *Engine) recallPace() {
+	for key, w := range e.watches {
+		v, ok := e.set.View(key)
+		if ok && w.FailureInterval > 0 && v.Exit != nil && *v.Exit != 0 {
+			_ = e.scheduler.SetInterval(key.String(), w.FailureInterval) // the plan that holds it is in force
+		}
+	}
+}
+
+// remember is the saver that keeps the memory up to date; nil without a memory.
+func (e *Engine) remember() *state.Saver {
+	if e.memory.Store == nil {
+		return nil
+	}
+	pace := refresh
+	if e.memory.MaxAge > 0 {
+		pace = min(pace, max(e.memory.MaxAge/4, time.Second))
+	}
+	return state.NewSaver(state.SaverConfig{Write: e.save, Report: e.saved, Refresh: pace})
+}
+
+func (e *Engine) save() error { return e.memory.Store.Save(watchesDocument, e.knowledge()) }
+
+// knowledge is a copy; what it points to is never changed.
+func (e *Engine) knowledge() remembered {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	k := remembered{Stopped: e.set.Stopped(), Watches: e.set.Save()}
+	k.DisabledGroups, k.DisabledHosts = e.set.Disabled()
+	return k
+}
+
+func (e *Engine) saved(err error) {
+	if err != nil {
+		e.log.WithError(err).Error("the state cannot be saved: a restart now would forget what changed since; it will be tried again")
+		return
+	}
+	e.log.Info("the state is saved again")
+}
+
+// changed has the state saved soon. It is called with mu held.
+func (e *Engine) changed() {
+	if e.saver != nil {
+		e.saver.Mark()
+	}
+}
+
+// Flush waits until the present state is saved: what an operator is told to be
+// done must not be undone by a crash. It does nothing before Run and without a
+// memory.
+func (e *Engine) Flush(ctx context.Context) error {
+	e.mu.Lock()
+	saver := e.saver
+	e.mu.Unlock()
+	if saver == nil {
+		return nil
+	}
+	return saver.Flush(ctx)
+}
+
+// closeMemory saves for the last time.
+func (e *Engine) closeMemory() {
+	if e.saver == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	if err := e.saver.Close(ctx); err != nil {
+		e.log.WithError(err).Error("the last state was not saved")
+	}
+}
