@@ -19,6 +19,8 @@ var floors = map[string]int{
 	"monitors/monitortest": 2, "alerts/alerttest": 2, "resources/resourcetest": 2,
 
 	"internal/dial": 2, "internal/dial/dialtest": 2, "internal/icmp": 2, "internal/lvs": 2, "internal/lvs/relay": 2, "internal/lvs/record": 2,
+	"internal/ipvs": 2, "internal/ipvs/ipvstest": 2, "internal/lvs/kernel": 3, "internal/nft": 2, "internal/nft/nstest": 2, "internal/netif": 2, "internal/netif/netiftest": 2, "internal/state": 2,
+	"internal/realserver": 3, "internal/doctor": 4, "internal/kernellab": 4, "internal/kernellab/plan": 2, "internal/kernellab/guest": 3, "internal/kernellab/run": 5, "internal/e2e": 6, "internal/e2e/hosts": 5,
 	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2, "internal/debian/unpack": 3, "internal/icmp/icmptest": 2,
 
 	"monitors/exec": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3,
@@ -35,14 +37,16 @@ var floors = map[string]int{
 // what the configuration built, commands start daemons, backends serve a pool,
 // watches have periods.
 var neighbours = map[string][]string{
-	"internal/watch":       {"internal/period"},
-	"internal/engine":      {"internal/config", "internal/schedule"},
-	"internal/cli":         {"internal/daemon"},
-	"internal/lvs/relay":   {"internal/lvs"},
-	"internal/lvs/record":  {"internal/lvs"},
-	"internal/lvs/lvstest": {"internal/lvs"},
-	"cmd/monitord":         {""},
-	"internal/debian":      {"internal/runcmd"},
+	"internal/watch":           {"internal/period"},
+	"internal/engine":          {"internal/config", "internal/schedule"},
+	"internal/cli":             {"internal/daemon"},
+	"internal/lvs/relay":       {"internal/lvs"},
+	"internal/lvs/record":      {"internal/lvs"},
+	"internal/lvs/lvstest":     {"internal/lvs"},
+	"cmd/monitord":             {""},
+	"internal/debian":          {"internal/runcmd"},
+	"internal/ipvs/ipvstest":   {"internal/ipvs"},
+	"internal/netif/netiftest": {"internal/netif"},
 }
 
 // doors are the third-party libraries that one package alone may import.
@@ -55,7 +59,12 @@ var doors = map[string][]string{
 	"github.com/emersion/go-smtp":     {"internal/mailsink"},
 	"github.com/spf13/cobra":          {"internal/cli"},
 	"github.com/sirupsen/logrus":      {"internal/daemon", "internal/engine", "internal/cli", "internal/lvs/record"},
-	"os/exec":                         {"internal/runcmd", "internal/icmp/icmptest"},
+	"os/exec":                         {"internal/runcmd", "internal/icmp/icmptest", "internal/kernellab", "internal/kernellab/plan", "internal/kernellab/run", "internal/e2e/hosts"},
+	"github.com/moby/ipvs":            {"internal/ipvs"},
+	"github.com/mdlayher/genetlink":   {"internal/ipvs"},
+	"github.com/google/nftables":      {"internal/nft"},
+	"github.com/vishvananda/netlink":  {"internal/netif", "internal/netif/netiftest", "internal/nft/nstest", "internal/kernellab", "internal/e2e/hosts"},
+	"github.com/vishvananda/netns":    {"internal/nft/nstest", "internal/e2e/hosts"},
 	"github.com/docker/docker":        {},
 	"github.com/hashicorp/memberlist": {},
 }

@@ -215,8 +215,16 @@ func TestEndToEndDaemon(t *testing.T) {
 		t.Errorf("status of a watch that is not there: exit %d, %s", exit, errs)
 	}
 
-	// A second daemon on the same socket says so and ends.
-	if _, errs, exit := program(t, "run", "-c", p.config); exit != 1 || !strings.Contains(errs, "another daemon answers") {
+	// A second daemon on the same folder, or with another folder on the same
+	// socket, says so and ends.
+	if _, errs, exit := program(t, "run", "-c", p.config); exit != 1 || !strings.Contains(errs, "in use by another monitord") {
+		t.Errorf("a second daemon: exit %d, %s", exit, errs)
+	}
+	other := filepath.Join(p.folder, "other.toml")
+	if err := os.WriteFile(other, []byte(fmt.Sprintf("statedir = %q\nsocket = %q\n%s", p.folder+"/other", p.socket, site(l.Addr().String()))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, exit := program(t, "run", "-c", other); exit != 1 || !strings.Contains(errs, "another daemon answers") {
 		t.Errorf("a second daemon: exit %d, %s", exit, errs)
 	}
 
@@ -283,6 +291,59 @@ func TestEndToEndHangingMonitor(t *testing.T) {
 	}
 }
 
+// TestEndToEndKill: after kill -9 the daemon goes on where it was: a server that
+// is down and one that was drained stay out, before anything was tested again.
+func TestEndToEndKill(t *testing.T) {
+	good, bad := listen(t), listen(t)
+	_ = bad.Close()
+	text := fmt.Sprintf(`
+[hostgroups]
+web = [%[1]q, %[2]q]
+[[watch]]
+group = "web"
+service = "tcp"
+interval = "100ms"
+monitor = { type = "tcp", timeout = "1s" }
+  [[watch.period]]
+  alert = [{ type = "ipvs", virtual = "web" }]
+[lvs]
+backend = "record"
+[[virtual]]
+name = "web"
+address = "10.0.0.1:80"
+forward = "nat"
+real = [{ host = %[1]q, forward = "nat" }, { host = %[2]q, forward = "nat" }]
+`, good.Addr(), bad.Addr())
+	p := newPlace(t, text)
+	d := start(t, "run", "-c", p.config)
+	d.waitFor("pool told")
+	if out, errs, exit := program(t, "ipvs", "--save", "-s", p.socket); exit != 0 || !strings.Contains(out, "-r "+good.Addr().String()+" -m -w 1") || strings.Contains(out, bad.Addr().String()) {
+		t.Errorf("ipvs --save: exit %d, %s%s", exit, out, errs)
+	}
+	if out, errs, exit := program(t, "drain", good.Addr().String(), "--for", "1h", "-s", p.socket); exit != 0 || !strings.Contains(out, "leaves web") {
+		t.Errorf("drain: exit %d, %s%s", exit, out, errs)
+	}
+	if _, errs, exit := program(t, "drain", "10.9.9.9", "-s", p.socket); exit != 1 || !strings.Contains(errs, "is no real server here") {
+		t.Errorf("drain of a stranger: exit %d, %s", exit, errs)
+	}
+	d.signal(syscall.SIGKILL)
+	<-d.end
+	p.write(t, strings.Replace(text, "100ms", "1h", 1)+"\n")
+	d = start(t, "run", "-c", p.config)
+	d.waitFor("msg=started")
+	if out, errs, exit := program(t, "ipvs", "--save", "-s", p.socket); exit != 0 || !strings.Contains(out, "-r "+good.Addr().String()+" -m -w 0") || strings.Contains(out, bad.Addr().String()) {
+		t.Errorf("after kill -9, ipvs --save: exit %d, %s%s\n%s", exit, out, errs, d.text())
+	}
+	if out, errs, exit := program(t, "undrain", good.Addr().String(), "-s", p.socket); exit != 0 || !strings.Contains(out, "is back in web") {
+		t.Errorf("undrain: exit %d, %s%s", exit, out, errs)
+	}
+	if out, errs, exit := program(t, "ipvs", "-s", p.socket); exit != 0 || !strings.Contains(out, "no difference") {
+		t.Errorf("ipvs: exit %d, %s%s", exit, out, errs)
+	}
+	d.signal(syscall.SIGTERM)
+	d.wantEnd(0)
+}
+
 func TestEndToEndCommandLine(t *testing.T) {
 	p := newPlace(t, site(listen(t).Addr().String()))
 	bad := newPlace(t, site("127.0.0.1:1")+"intervall = \"5s\"\n")
@@ -297,6 +358,11 @@ func TestEndToEndCommandLine(t *testing.T) {
 		{"test monitor web:tcp -c " + p.config, 0, "1 of 1 up", ""},
 		{"test monitor web:tpc -c " + p.config, 1, "", "there are web:tcp"},
 		{"test alert web:tcp -c " + p.config, 1, "", "no such alert"},
+		{"ipvs --dry-run -c ../../etc/lvs-dr.toml", 0, "-a -t 10.2.0.100:80 -r 10.2.0.22:80 -g -w 3", "no daemon is running"},
+		{"ipvs --save --stats", 2, "", "--help"},
+		{"ipvs -s " + p.socket + " -c " + bad.config, 1, "", "did you mean"},
+		{"drain", 2, "", "--help"},
+		{"drain web1 -s " + p.socket, 1, "", "no daemon answers"},
 		{"version", 0, "monitord", ""},
 		{"--help", 0, "monitord check", ""},
 		{"completion bash", 0, "complete", ""},

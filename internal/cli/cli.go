@@ -38,6 +38,9 @@ func Run(args []string, in io.Reader, out, errs io.Writer) int {
 	if text := err.Error(); text != "" {
 		fmt.Fprintln(errs, "monitord:", text)
 	}
+	if status, ok := errors.AsType[exitStatus](err); ok {
+		return int(status)
+	}
 	return 1
 }
 
@@ -65,7 +68,7 @@ back when they return, and tells people about it.
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} })
-	root.AddCommand(newRun(), newCheck(), newStatus(), newReload(), newTest(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newStatus(), newReload(), newIPVS(), newDrain(), newUndrain(), newTest(), newRealServer(), newDoctor(), newVersion())
 	misuse(root)
 	return root
 }

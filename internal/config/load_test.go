@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -433,5 +434,25 @@ func TestLargest(t *testing.T) {
 		t.Errorf("it took %s", took)
 	} else {
 		t.Logf("%d watches, %d bytes: %s", watches, text.Len(), took)
+	}
+}
+
+// TestDirectRoutingNeedsTheSameNetwork: a server behind a router is a warning,
+// where the machine's networks are known.
+func TestDirectRoutingNeedsTheSameNetwork(t *testing.T) {
+	site, err := Load("testdata/valid/kernel.toml", Host{Hostname: "dr1", Networks: []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fd00::/64")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `testdata/valid/kernel.toml:30:8: real server 10.0.0.2 is on no network of this machine: forward = "dr" reaches servers on the same network only, use "tun", "nat" or "fullnat"`
+	if got := strings.TrimSpace(site.Warnings.Error()); got != want {
+		t.Errorf("warnings\n%s\nwant\n%s", got, want)
+	}
+	if site.Sync == nil || site.Sync.SyncID != 7 || !site.Sync.Master || site.Sync.Backup {
+		t.Errorf("sync %+v", site.Sync)
+	}
+	q := site.Quorums["web"]
+	if q == nil || len(q.Lost) != 1 || len(q.Had) != 1 || q.Lost[0].ID == q.Had[0].ID || len(site.Quorums) != 1 {
+		t.Errorf("quorums %+v", site.Quorums)
 	}
 }

@@ -60,6 +60,21 @@ func (b *builder) virtual(n *node) {
 	b.pool.virtuals = b.site.Virtuals
 	b.quorum(v, t)
 	b.reachable(n, v)
+	b.oneFamily(n, v)
+}
+
+// oneFamily refuses what the kernel would: it cannot tell another director of
+// connections from one address family to the other (ip_vs_ctl.c,
+// ip_vs_add_dest).
+func (b *builder) oneFamily(n *node, v lvs.Virtual) {
+	if b.site.Sync == nil {
+		return
+	}
+	for _, r := range v.Reals {
+		if a := r.Address.Addr(); a.IsValid() && a.BitLen() != v.Family().BitLen() {
+			b.problem(n.at("real"), "real server %s is of another address family than the virtual service: the kernel cannot have that beside [sync]", r.Host)
+		}
+	}
 }
 
 // quorum builds the alerts about a virtual service's quorum.

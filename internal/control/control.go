@@ -3,6 +3,9 @@
 //
 //	GET  /status      what the daemon knows
 //	POST /reload      read the configuration again, all or nothing
+//	GET  /table       what should be forwarded, and what is
+//	POST /drain       have a real server leave
+//	POST /undrain     take that back
 package control
 
 import (
@@ -36,6 +39,19 @@ type Handlers struct {
 	Status func() any
 	// Reload returns when the new configuration is in force, or why it is not.
 	Reload func(ctx context.Context) error
+	// Table returns something that JSON can write.
+	Table func(ctx context.Context) any
+	// Drain and Undrain return the names of the virtual services concerned.
+	Drain, Undrain func(context.Context, Order) ([]string, error)
+}
+
+// An Order is about a real server.
+type Order struct {
+	// Virtual is the name of a virtual service, empty for all.
+	Virtual string `json:"virtual"`
+	Host    string `json:"host"`
+	// Seconds are the longest time to wait for connections; 0 is as configured.
+	Seconds float64 `json:"seconds"`
 }
 
 // Listen opens the socket, mode 600. One that a dead daemon left behind is
@@ -94,6 +110,9 @@ func Serve(ctx context.Context, l net.Listener, h Handlers) error {
 		}
 		reply(w, http.StatusOK, struct{}{})
 	})
+	mux.HandleFunc("GET /table", func(w http.ResponseWriter, r *http.Request) { reply(w, http.StatusOK, h.Table(r.Context())) })
+	mux.HandleFunc("POST /drain", func(w http.ResponseWriter, r *http.Request) { order(w, r, h.Drain) })
+	mux.HandleFunc("POST /undrain", func(w http.ResponseWriter, r *http.Request) { order(w, r, h.Undrain) })
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -112,6 +131,23 @@ func Serve(ctx context.Context, l net.Listener, h Handlers) error {
 		return nil
 	}
 	return fmt.Errorf("control socket: %w", err)
+}
+
+// maxOrder bounds what is read of a caller.
+const maxOrder = 64 << 10
+
+func order(w http.ResponseWriter, r *http.Request, carryOut func(context.Context, Order) ([]string, error)) {
+	var o Order
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder)).Decode(&o); err != nil {
+		reply(w, http.StatusBadRequest, problem{"the order is not understood: " + err.Error()})
+		return
+	}
+	names, err := carryOut(r.Context(), o)
+	if err != nil {
+		reply(w, http.StatusUnprocessableEntity, problem{err.Error()})
+		return
+	}
+	reply(w, http.StatusOK, names)
 }
 
 type problem struct {
@@ -136,22 +172,43 @@ func NewClient(socket string) *Client { return &Client{socket} }
 
 // Status fills into, a pointer, with the daemon's status.
 func (c *Client) Status(ctx context.Context, into any) error {
-	return c.call(ctx, http.MethodGet, "/status", into)
+	return c.call(ctx, http.MethodGet, "/status", nil, into)
 }
 
 // Reload makes the daemon read its configuration again.
 func (c *Client) Reload(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/reload", nil)
+	return c.call(ctx, http.MethodPost, "/reload", nil, nil)
 }
 
-func (c *Client) call(ctx context.Context, method, path string, into any) error {
+// Table fills into, a pointer, with what should be forwarded, and what is.
+func (c *Client) Table(ctx context.Context, into any) error {
+	return c.call(ctx, http.MethodGet, "/table", nil, into)
+}
+
+// Drain has a real server leave, and returns the virtual services concerned.
+func (c *Client) Drain(ctx context.Context, o Order) (virtuals []string, err error) {
+	err = c.call(ctx, http.MethodPost, "/drain", o, &virtuals)
+	return virtuals, err
+}
+
+// Undrain takes that back.
+func (c *Client) Undrain(ctx context.Context, o Order) (virtuals []string, err error) {
+	err = c.call(ctx, http.MethodPost, "/undrain", o, &virtuals)
+	return virtuals, err
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("ask the daemon: %w", err)
+	}
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", c.socket)
 		},
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://monitord"+path, nil)
+	r, err := http.NewRequestWithContext(ctx, method, "http://monitord"+path, bytes.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("ask the daemon: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +19,7 @@ import (
 	"github.com/monitord/monitord/internal/control"
 	"github.com/monitord/monitord/internal/engine"
 	"github.com/monitord/monitord/internal/lvs"
-	"github.com/monitord/monitord/internal/lvs/record"
-	"github.com/monitord/monitord/internal/lvs/relay"
+	"github.com/monitord/monitord/internal/state"
 )
 
 // grace is how long alerts that are being sent may go on when the daemon ends.
@@ -58,6 +58,8 @@ func Run(ctx context.Context, o Options) error {
 type daemon struct {
 	Options
 	started  time.Time
+	store    *state.Store // nil if the state cannot be kept
+	backend  forwarder
 	pool     *latePool
 	engine   *engine.Engine
 	listener net.Listener
@@ -72,23 +74,48 @@ type daemon struct {
 type latePool struct{ *lvs.Pool }
 
 // assemble builds everything and starts nothing but listeners.
-func assemble(ctx context.Context, o Options) (*daemon, error) {
-	pool := &latePool{}
-	site, err := load(o.ConfigFile, pool)
-	if err != nil {
+func assemble(ctx context.Context, o Options) (d *daemon, err error) {
+	d = &daemon{Options: o, started: time.Now(), pool: &latePool{}, ailing: make(chan struct{}, 1)}
+	if d.site, err = load(o.ConfigFile, d.pool); err != nil {
 		return nil, err
 	}
-	o.ConfigureLog(site.Log)
-	warn(o.Log, site)
-	pool.Pool = lvs.NewPool(lvs.PoolConfig{Backend: backend(site, o.Log)})
-	d := &daemon{Options: o, started: time.Now(), pool: pool, ailing: make(chan struct{}, 1), site: site}
-	if d.engine, err = engine.New(site, o.Log); err != nil {
-		return nil, errors.Join(err, pool.Close())
+	o.ConfigureLog(d.site.Log)
+	warn(o.Log, d.site)
+	var open []func() error // closed in reverse if the rest cannot be had
+	defer func() {
+		for _, end := range slices.Backward(open) {
+			if err != nil {
+				err = errors.Join(err, end())
+			}
+		}
+	}()
+	memory := engine.Memory{MaxAge: d.site.StateAge}
+	switch d.store, err = state.Open(d.site.StateDir); {
+	case err == nil:
+		memory.Store = d.store
+		open = append(open, d.store.Close)
+	case isInUse(err):
+		return nil, fmt.Errorf("statedir: %w", err)
+	default: // to test and to forward matters more than to remember
+		o.Log.WithError(err).Error("the state cannot be kept: a restart will forget who is down and who was drained")
 	}
-	if d.listener, err = control.Listen(ctx, site.Socket); err != nil {
-		return nil, errors.Join(err, pool.Close())
+	if d.backend, err = backend(ctx, d.site, d.store, o.Log); err != nil {
+		return nil, err
 	}
-	return d, nil
+	open = append(open, d.backend.Close)
+	if d.pool.Pool, err = newPool(d, d.backend); err != nil {
+		return nil, err
+	}
+	if d.engine, err = engine.Resume(d.site, o.Log, memory); err != nil {
+		return nil, err
+	}
+	d.listener, err = control.Listen(ctx, d.site.Socket)
+	return d, err
+}
+
+func isInUse(err error) bool {
+	_, is := errors.AsType[*state.InUse](err)
+	return is
 }
 
 func load(file string, pool *latePool) (*config.Site, error) {
@@ -96,7 +123,7 @@ func load(file string, pool *latePool) (*config.Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
-	return config.Load(file, config.Host{Hostname: hostname, Env: os.LookupEnv, Pool: pool})
+	return config.Load(file, config.Host{Hostname: hostname, Env: os.LookupEnv, Pool: pool, Networks: networks()})
 }
 
 func warn(log logrus.FieldLogger, site *config.Site) {
@@ -105,27 +132,25 @@ func warn(log logrus.FieldLogger, site *config.Site) {
 	}
 }
 
-func backend(site *config.Site, log logrus.FieldLogger) lvs.Backend {
-	if site.LVS.Backend == lvs.BackendRecord {
-		return record.New(func(change string) { log.WithField("ipvsadm", change).Info("the table would change") })
-	}
-	return relay.New(func(err error) { log.WithError(err).Warn("relay") })
-}
-
 func (d *daemon) run(ctx context.Context) error {
 	d.reconfigurePool(ctx, d.site)
 	var parts sync.WaitGroup
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	parts.Go(func() {
-		err := control.Serve(serving, d.listener, control.Handlers{Status: func() any { return d.status(serving) }, Reload: d.reload})
+		err := control.Serve(serving, d.listener, control.Handlers{
+			Status: func() any { return d.status(serving) }, Reload: d.reload,
+			Drain: d.drain, Undrain: d.undrain, Table: func(ctx context.Context) any { return d.table(ctx) },
+		})
 		if err != nil {
 			d.Log.WithError(err).Error("the control socket is gone")
 		}
 	})
 	parts.Go(func() { d.hangups(serving) })
-	parts.Go(func() { d.mendPool(serving) })
-	d.Log.WithFields(logrus.Fields{"watches": len(d.site.Watches), "virtual_services": len(d.site.Virtuals), "version": d.Version}).Info("started")
+	parts.Go(func() { d.tend(serving) })
+	d.Log.WithFields(logrus.Fields{
+		"watches": len(d.site.Watches), "virtual_services": len(d.site.Virtuals), "backend": d.site.LVS.Backend, "version": d.Version,
+	}).Info("started")
 	if d.Started != nil {
 		d.Started()
 	}
@@ -133,6 +158,9 @@ func (d *daemon) run(ctx context.Context) error {
 	stopServing()
 	parts.Wait()
 	err := d.pool.Close()
+	if d.store != nil {
+		err = errors.Join(err, d.store.Close())
+	}
 	d.Log.Info("ended")
 	return err
 }
@@ -165,27 +193,50 @@ func (d *daemon) reconfigurePool(ctx context.Context, site *config.Site) {
 	}
 }
 
-// mendPool tries again, with a growing pause, what the pool's backend refused.
-func (d *daemon) mendPool(ctx context.Context) {
-	const first, longest = time.Second, time.Minute
+// tend lets the pool do what time calls for, and mend what others changed in what
+// forwards. After a failure it tries again with a growing pause.
+func (d *daemon) tend(ctx context.Context) {
+	const first, patience = time.Second, 30 * time.Second
+	every, said := d.reconcile(), ""
+	pause := every
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-d.ailing:
+		case <-d.ailing: // which has been said
+			said, pause = "not served", min(first, every)
+			continue
+		case <-time.After(pause):
 		}
-		for pause := first; ; pause = min(2*pause, longest) {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(pause):
+		every = d.reconcile()
+		limited, cancel := context.WithTimeout(ctx, patience)
+		err := d.pool.Tick(limited)
+		cancel()
+		switch {
+		case err == nil && said != "":
+			d.Log.Info("all virtual services are served as they should be")
+			said, pause = "", every
+		case err == nil:
+			pause = every
+		case ctx.Err() != nil:
+			return
+		default:
+			if said == "" {
+				pause = 0
 			}
-			if d.pool.Apply(ctx) == nil {
-				d.Log.Info("all virtual services are served")
-				break
+			if said != err.Error() {
+				d.Log.WithError(err).Error("the virtual services are not all served as they should be, will try again")
+				said = err.Error()
 			}
+			pause = min(max(2*pause, first), every)
 		}
 	}
+}
+
+func (d *daemon) reconcile() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.site.LVS.Reconcile.Std()
 }
 
 // hangups serves reload requests one after the other.
@@ -213,11 +264,12 @@ func (d *daemon) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if site.Socket != d.site.Socket || site.LVS != d.site.LVS {
-		return errors.New("a new \"socket\" or [lvs] backend needs a restart; nothing was changed")
+	if site.Socket != d.site.Socket || site.StateDir != d.site.StateDir || site.LVS.Backend != d.site.LVS.Backend {
+		return errors.New("a new \"socket\", \"statedir\" or [lvs] backend needs a restart; nothing was changed")
 	}
 	warn(d.Log, site)
 	d.ConfigureLog(site.Log)
+	d.backend.configure(site)
 	d.reconfigurePool(ctx, site)
 	d.site = site
 	d.engine.Reload(site)

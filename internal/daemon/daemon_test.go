@@ -3,10 +3,12 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +21,7 @@ import (
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/control"
+	"github.com/monitord/monitord/internal/ipvs"
 	"github.com/monitord/monitord/monitors"
 
 	_ "github.com/monitord/monitord/alerts/ipvs"
@@ -33,7 +36,24 @@ func init() {
 	monitors.Register("test-always", struct{}{}, func(struct{}, monitors.Site) (monitors.Monitor, error) {
 		return monitors.EachHost(8, time.Second, func(context.Context, string) error { return nil }), nil
 	})
+	monitors.Register("test-half", struct{}{}, func(struct{}, monitors.Site) (monitors.Monitor, error) {
+		return monitors.EachHost(8, time.Second, func(_ context.Context, host string) error {
+			if strings.HasSuffix(host, ".3") {
+				return errors.New("down")
+			}
+			return nil
+		}), nil
+	})
+	monitors.Register("test-never", struct{}{}, func(struct{}, monitors.Site) (monitors.Monitor, error) { return never{}, nil })
 	alerts.Register("test-nothing", struct{}{}, func(struct{}, alerts.Site) (alerts.Alert, error) { return nothing{}, nil })
+}
+
+// never tests nothing: no verdict comes of it.
+type never struct{}
+
+func (never) Check(ctx context.Context, _ monitors.Request) (monitors.Result, error) {
+	<-ctx.Done()
+	return monitors.Result{}, ctx.Err()
 }
 
 type nothing struct{}
@@ -180,7 +200,7 @@ func TestASecondDaemonSaysSo(t *testing.T) {
 	f := newFixture(t, oneWatch)
 	f.start()
 	err := Run(t.Context(), Options{ConfigFile: f.config, Log: logrus.New(), ConfigureLog: func(config.Log) {}})
-	if err == nil || !strings.Contains(err.Error(), "another daemon answers") {
+	if err == nil || !strings.Contains(err.Error(), "in use by another monitord") {
 		t.Errorf("a second daemon got %v", err)
 	}
 	if err := f.stop(); err != nil {
@@ -225,5 +245,150 @@ func TestVirtualServiceWhosePortIsTaken(t *testing.T) {
 	})
 	if err := f.stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// halfAlive has three servers, of which .3 is down.
+const halfAlive = `
+[hostgroups]
+web = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+[[watch]]
+group = "web"
+service = "half"
+interval = "1h"
+monitor = { type = "test-half" }
+  [[watch.period]]
+  alert = [{ type = "ipvs", virtual = "web" }]
+[lvs]
+backend = "record"
+[[virtual]]
+name = "web"
+address = "127.0.0.1:80"
+real = [{ host = "127.0.0.2" }, { host = "127.0.0.3" }, { host = "127.0.0.4" }]
+`
+
+// TestARestartForgetsNothing: a server that is down, and one that was drained,
+// stay out when the daemon comes back, before anything is tested again.
+func TestARestartForgetsNothing(t *testing.T) {
+	f := newFixture(t, halfAlive)
+	f.start()
+	f.eventually("the first results", func() bool { return f.status().Virtuals[0].Up == 2 })
+	if names, err := control.NewClient(f.socket).Drain(t.Context(), control.Order{Host: "127.0.0.4", Seconds: 3600}); err != nil || len(names) != 1 {
+		t.Fatalf("drain: %v, %v", names, err)
+	}
+	want := pool(f.status())
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	f.write(strings.ReplaceAll(halfAlive, "test-half", "test-never"))
+	f.start()
+	if got := pool(f.status()); got != want {
+		t.Errorf("after the restart %s, before %s", got, want)
+	}
+	var table Table
+	if err := control.NewClient(f.socket).Table(t.Context(), &table); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"-A -t 127.0.0.1:80 -s wlc", "-a -t 127.0.0.1:80 -r 127.0.0.2:80 -g -w 1", "-a -t 127.0.0.1:80 -r 127.0.0.4:80 -g -w 0"}; !slices.Equal(table.Lines, want) || len(table.Difference) > 0 {
+		t.Errorf("the table is %q, difference %q, want %q", table.Lines, table.Difference, want)
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// pool writes who is in.
+func pool(s Status) string {
+	var b strings.Builder
+	for _, r := range s.Virtuals[0].Servers {
+		fmt.Fprint(&b, r.Host, " in ", r.In, " drained ", r.Drained != nil, "; ")
+	}
+	return b.String()
+}
+
+// TestOldStateCountsAsUnknown: with a state_age that has passed nobody is in before
+// a test, while the operator's word stands.
+func TestOldStateCountsAsUnknown(t *testing.T) {
+	f := newFixture(t, halfAlive)
+	f.start()
+	f.eventually("the first results", func() bool { return f.status().Virtuals[0].Up == 2 })
+	if _, err := control.NewClient(f.socket).Drain(t.Context(), control.Order{Host: "127.0.0.4", Seconds: 3600}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	f.write("state_age = \"1ms\"\n" + strings.ReplaceAll(halfAlive, "test-half", "test-never"))
+	f.start()
+	want := "127.0.0.2 in false drained false; 127.0.0.3 in false drained false; 127.0.0.4 in false drained true; "
+	if got := pool(f.status()); got != want {
+		t.Errorf("with an old state %s, want %s", got, want)
+	}
+	if n := strings.Count(f.log.String(), "too old"); n != 2 {
+		t.Errorf("%d warnings about the old state, want one of the watches and one of the pools:\n%s", n, f.log.String())
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWithoutAFolderForTheState: it is said, and everything else goes on.
+func TestWithoutAFolderForTheState(t *testing.T) {
+	f := newFixture(t, oneWatch)
+	text, err := os.ReadFile(f.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(f.config, bytes.Replace(text, []byte(fmt.Sprintf("%q", f.folder)), []byte(`"/dev/null/state"`), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.start()
+	f.eventually("a result", func() bool { return f.status().Engine.Watches[0].Runs > 0 })
+	if !strings.Contains(f.log.String(), "the state cannot be kept") {
+		t.Errorf("not said:\n%s", f.log.String())
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDamagedStateIsSetAside: it is said, kept for who wants to look, and the
+// daemon starts.
+func TestDamagedStateIsSetAside(t *testing.T) {
+	f := newFixture(t, oneWatch)
+	f.start()
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	damaged, err := filepath.Glob(filepath.Join(f.folder, "*.state"))
+	if err != nil || len(damaged) < 2 {
+		t.Fatalf("state files %v, %v", damaged, err)
+	}
+	for _, file := range damaged {
+		if err := os.Truncate(file, 20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.start()
+	if n := strings.Count(f.log.String(), "set aside"); n != len(damaged) {
+		t.Errorf("%d of %d damaged files were told of:\n%s", n, len(damaged), f.log.String())
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBackendKernelWhereThereIsNone: one clear sentence, and never a false
+// success. It needs a kernel without IPVS, which the other kind of machine shows
+// in the kernel lab.
+func TestBackendKernelWhereThereIsNone(t *testing.T) {
+	if access, err := ipvs.Open(t.Context()); err == nil {
+		_ = access.Close()
+		return // the kernel lab's tests are for this machine
+	}
+	f := newFixture(t, "[lvs]\nbackend = \"kernel\"\n"+oneWatch)
+	err := Run(t.Context(), Options{ConfigFile: f.config, Log: logrus.New(), ConfigureLog: func(config.Log) {}})
+	if err == nil || !strings.Contains(err.Error(), "ip_vs") || !strings.Contains(err.Error(), "relay") {
+		t.Errorf("without IPVS the daemon got %v", err)
 	}
 }

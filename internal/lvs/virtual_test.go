@@ -27,7 +27,7 @@ func lines(t *testing.T, change func(*lvs.VirtualConfig)) string {
 	return strings.Join(text, "\n")
 }
 
-func TestKernelServices(t *testing.T) {
+func TestServicesOfTheKernel(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(*lvs.VirtualConfig)
@@ -85,7 +85,7 @@ func TestEverySchedulerIsBuilt(t *testing.T) {
 	}
 }
 
-func TestKernelBlames(t *testing.T) {
+func TestBlamesOfTheKernel(t *testing.T) {
 	seconds := func(n int) plugin.Duration { return plugin.Duration(time.Duration(n) * time.Second) }
 	for _, tt := range []struct {
 		change func(*lvs.VirtualConfig)

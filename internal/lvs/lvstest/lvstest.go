@@ -28,23 +28,27 @@ type Subject struct {
 	// Actual returns what the backend forwards now, found out as far from the
 	// backend's own memory as can be had. Order, names and times do not matter.
 	Actual func(t testing.TB, b lvs.Backend) lvs.Table
+	// Kernel says that the backend takes what IPVS has beyond the relay: all
+	// protocols, schedulers, flags, ways to forward, thresholds and persistence.
+	// Actual tells them then.
+	Kernel bool
 }
 
 // Run runs all checks, each as a subtest with a backend of its own.
 func Run(t *testing.T, s Subject) {
 	t.Helper()
-	checks := []struct {
-		name  string
-		check func(*testing.T, bench)
-	}{
-		{"one table after another", sequence},
-		{"IPv6", ipv6},
-		{"500 servers", manyServers},
-		{"the table stays the caller's", callersTable},
-		{"a call that is cancelled beforehand", cancelled},
-		{"closed", closed},
-		{"counts", counts},
-		{"any tables in any order", random},
+	checks := []check{
+		{"one table after another", sequence, plain},
+		{"IPv6", ipv6, plain},
+		{"500 servers", manyServers, plain},
+		{"the table stays the caller's", callersTable, plain},
+		{"a call that is cancelled beforehand", cancelled, plain},
+		{"closed", closed, plain},
+		{"counts", counts, plain},
+		{"any tables in any order", random, plain},
+	}
+	if s.Kernel {
+		checks = append(checks, kernelChecks()...)
 	}
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
@@ -54,15 +58,23 @@ func Run(t *testing.T, s Subject) {
 					t.Errorf("Close: %v", err)
 				}
 			})
-			c.check(t, bench{b, s.Actual})
+			c.run(t, bench{b, s.Actual, c.view})
 		})
 	}
+}
+
+// A check is one of the suite.
+type check struct {
+	name string
+	run  func(*testing.T, bench)
+	view func(lvs.Table) lvs.Table // of what has to be equal
 }
 
 // A bench is a backend in one check.
 type bench struct {
 	lvs.Backend
 	actual func(testing.TB, lvs.Backend) lvs.Table
+	view   func(lvs.Table) lvs.Table
 }
 
 // set sets the table and verifies that it came true.
@@ -83,7 +95,7 @@ func (b bench) verify(t testing.TB, wanted lvs.Table) {
 
 func (b bench) diff(t testing.TB, wanted lvs.Table) string {
 	t.Helper()
-	return gocmp.Diff(plain(wanted), plain(b.actual(t, b.Backend)),
+	return gocmp.Diff(b.view(wanted), b.view(b.actual(t, b.Backend)),
 		cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.EquateEmpty())
 }
 
@@ -92,11 +104,21 @@ func plain(t lvs.Table) lvs.Table {
 	out := lvs.Table{}
 	for _, s := range t {
 		s := lvs.Service{ID: s.ID, Scheduler: s.Scheduler, Servers: slices.Clone(s.Servers)}
-		slices.SortFunc(s.Servers, func(a, b lvs.Server) int { return a.Address.Compare(b.Address) })
+		for i := range s.Servers {
+			s.Servers[i].Forward = "" // its own way
+		}
 		out = append(out, s)
 	}
-	slices.SortFunc(out, func(a, b lvs.Service) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
-	return out
+	return sorted(out)
+}
+
+// sorted brings a table of one's own into one order.
+func sorted(t lvs.Table) lvs.Table {
+	for _, s := range t {
+		slices.SortFunc(s.Servers, func(a, b lvs.Server) int { return a.Address.Compare(b.Address) })
+	}
+	slices.SortFunc(t, func(a, b lvs.Service) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
+	return t
 }
 
 // Service returns a service with usual settings.
@@ -111,6 +133,17 @@ func Service(address netip.AddrPort, servers ...lvs.Server) lvs.Service {
 // server is the nth of the servers that nobody connects to.
 func server(n, weight int) lvs.Server {
 	return lvs.Server{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(2 + n/250), byte(1 + n%250)}), 80), Weight: weight}
+}
+
+// serverLike is the nth server of an address's family.
+func serverLike(address netip.AddrPort, n, weight int) lvs.Server {
+	s := server(n, weight)
+	if address.Addr().Is6() {
+		a := netip.MustParseAddr("2001:db8::").As16()
+		a[15] = byte(n)
+		s.Address = netip.AddrPortFrom(netip.AddrFrom16(a), s.Address.Port())
+	}
+	return s
 }
 
 // FreeAddress returns a loopback address and port that nobody listens on. Only
@@ -262,10 +295,10 @@ func drawTable(r *rapid.T, step int, addresses []netip.AddrPort) lvs.Table {
 			continue
 		}
 		s := Service(a)
-		s.Scheduler = rapid.SampledFrom(lvs.Schedulers()).Draw(r, "scheduler")
+		s.Scheduler = rapid.SampledFrom(lvs.RelaySchedulers()).Draw(r, "scheduler")
 		s.Drain = rapid.SampledFrom([]lvs.Drain{lvs.DrainSlowly, lvs.DrainCut}).Draw(r, "drain")
 		for _, n := range rapid.SliceOfNDistinct(rapid.IntRange(1, 5), 0, 5, rapid.ID).Draw(r, "servers") {
-			s.Servers = append(s.Servers, server(n, rapid.IntRange(0, 3).Draw(r, "weight")))
+			s.Servers = append(s.Servers, serverLike(a, n, rapid.IntRange(0, 3).Draw(r, "weight")))
 		}
 		table = append(table, s)
 	}

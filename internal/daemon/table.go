@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/control"
+	"github.com/monitord/monitord/internal/ipvs"
+	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/lvs/kernel"
+)
+
+// Table is what "monitord ipvs" shows: what should be forwarded, and what is.
+type Table struct {
+	Backend string `json:"backend"`
+	// Assumed says why Wanted is not what a daemon wants now; empty if it is.
+	Assumed string            `json:"assumed,omitempty"`
+	Wanted  []lvs.ServiceView `json:"wanted"`
+	// Actual are the services that are ours, or should be there.
+	Actual []lvs.ServiceView `json:"actual"`
+	// Others are services of the kernel's table that are not monitord's.
+	Others []lvs.ServiceView `json:"others"`
+	// Lines are Actual and Others as "ipvsadm -S -n" writes them.
+	Lines []string `json:"lines"`
+	// Difference leads from what is to what should be, as lines of ipvsadm -R; with
+	// the kernel as backend they are what would be done.
+	Difference []string `json:"difference"`
+	// Problem is why what is could not be found out.
+	Problem string `json:"problem,omitempty"`
+}
+
+// table answers "monitord ipvs".
+func (d *daemon) table(ctx context.Context) Table {
+	d.mu.Lock()
+	name := d.site.LVS.Backend
+	d.mu.Unlock()
+	return inspect(ctx, name, d.backend, d.pool.Wanted())
+}
+
+func inspect(ctx context.Context, name string, b forwarder, wanted lvs.Table) Table {
+	var counts lvs.Counts
+	var problems []error
+	if c, ok := b.(lvs.Counter); ok {
+		var err error
+		if counts, err = c.Counts(ctx); err != nil {
+			problems = append(problems, fmt.Errorf("count: %w", err))
+		}
+	}
+	ours, others, changes, err := b.inspect(ctx, wanted)
+	problems = append(problems, err)
+	t := Table{
+		Backend: name, Wanted: wanted.View(nil), Actual: ours.View(counts), Others: others.View(counts),
+		Lines: lvs.Lines(lvs.Changes(nil, append(ours.Clone(), others...))), Difference: lvs.Lines(changes),
+	}
+	if err := errors.Join(problems...); err != nil {
+		t.Problem = err.Error()
+	}
+	return t
+}
+
+// Inspect is the answer to "monitord ipvs" where no daemon runs: what should be
+// forwarded if every real server were up, and what the kernel holds. It changes
+// nothing.
+func Inspect(ctx context.Context, configFile string) (Table, error) {
+	site, err := load(configFile, &latePool{})
+	if err != nil {
+		return Table{}, err
+	}
+	wanted := lvs.Full(site.Virtuals)
+	t, err := inspectSite(ctx, site, wanted)
+	t.Assumed = "no daemon is running: this is the table when every real server is up"
+	return t, err
+}
+
+func inspectSite(ctx context.Context, site *config.Site, wanted lvs.Table) (Table, error) {
+	empty := Table{Backend: site.LVS.Backend, Wanted: wanted.View(nil), Difference: lvs.Lines(lvs.Changes(nil, wanted))}
+	if site.LVS.Backend != lvs.BackendKernel {
+		return empty, nil
+	}
+	access, err := ipvs.Open(ctx)
+	if err != nil {
+		empty.Problem = err.Error()
+		return empty, nil
+	}
+	k := director{kernel.New(kernel.Config{Access: access, Settings: settings(site)}), access}
+	t := inspect(ctx, site.LVS.Backend, k, wanted)
+	return t, access.Close()
+}
+
+// drain and undrain carry out an operator's order.
+func (d *daemon) drain(ctx context.Context, o control.Order) ([]string, error) {
+	names, err := d.pool.Drain(ctx, o.Virtual, o.Host, time.Duration(o.Seconds*float64(time.Second)))
+	return names, d.ordered("drain", o, names, err)
+}
+
+func (d *daemon) undrain(ctx context.Context, o control.Order) ([]string, error) {
+	names, err := d.pool.Undrain(ctx, o.Virtual, o.Host)
+	return names, d.ordered("undrain", o, names, err)
+}
+
+// ordered says what an operator did. What the backend could not do yet is tried
+// again, as ever.
+func (d *daemon) ordered(what string, o control.Order, names []string, err error) error {
+	if names == nil {
+		return err
+	}
+	log := d.Log.WithField("host", o.Host).WithField("virtual_services", names)
+	if err != nil {
+		log = log.WithError(err)
+	}
+	log.Info(what + ", says an operator")
+	return nil
+}
