@@ -174,7 +174,7 @@ func TestWithRealPool(t *testing.T) {
 	c := lvs.DefaultVirtualConfig()
 	c.Name, c.Address = "web", "10.0.0.100:80"
 	c.Real = []lvs.RealConfig{{Host: "10.0.0.1"}, {Host: "10.0.0.2"}}
-	v, err := c.Build()
+	v, err := c.Build(lvs.BackendRelay)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func (b *builder) virtual(n *node) {
 
 // oneFamily refuses what the kernel would: it cannot tell another director of
 // connections from one address family to the other (ip_vs_ctl.c,
-// ip_vs_add_dest).
+// ip_vs_genl_set_cmd).
 func (b *builder) oneFamily(n *node, v lvs.Virtual) {
 	if b.site.Sync == nil {
 		return

@@ -134,6 +134,9 @@ func warn(log logrus.FieldLogger, site *config.Site) {
 
 func (d *daemon) run(ctx context.Context) error {
 	d.reconfigurePool(ctx, d.site)
+	started := d.Log.WithFields(logrus.Fields{ // before a reload may change the site
+		"watches": len(d.site.Watches), "virtual_services": len(d.site.Virtuals), "backend": d.site.LVS.Backend, "version": d.Version,
+	})
 	var parts sync.WaitGroup
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
@@ -148,9 +151,7 @@ func (d *daemon) run(ctx context.Context) error {
 	})
 	parts.Go(func() { d.hangups(serving) })
 	parts.Go(func() { d.tend(serving) })
-	d.Log.WithFields(logrus.Fields{
-		"watches": len(d.site.Watches), "virtual_services": len(d.site.Virtuals), "backend": d.site.LVS.Backend, "version": d.Version,
-	}).Info("started")
+	started.Info("started")
 	if d.Started != nil {
 		d.Started()
 	}
