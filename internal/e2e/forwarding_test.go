@@ -23,7 +23,7 @@ func TestKernelDirectRouting(t *testing.T) {
 		l.DR1.Take(hosts.VIP)
 		for _, web := range l.Web {
 			web.TakeQuietly("lo", hosts.VIP)
-			web.ServeHTTP(hosts.VIP + ":80")
+			web.ServeHTTP(":80")
 		}
 		build(t, l.DR1, service{name: "web", address: vip(80), scheduler: "rr", forward: "dr", real: webs(80)})
 		alternates(t, l.Client.Client().HTTP(t.Context(), "http://10.2.0.100/", 10), client)
@@ -54,7 +54,7 @@ func TestKernelTunnel(t *testing.T) {
 		for _, web := range l.Web {
 			web.Up("tunl0")
 			web.TakeQuietly("tunl0", hosts.VIP)
-			web.ServeHTTP(hosts.VIP + ":80")
+			web.ServeHTTP(":80")
 		}
 		build(t, l.DR1, service{name: "web", address: vip(80), scheduler: "rr", forward: "tun", real: webs(80)})
 		alternates(t, l.Client.Client().HTTP(t.Context(), "http://10.2.0.100/", 10), client)
@@ -84,8 +84,8 @@ func TestKernelFirewallMark(t *testing.T) {
 		l.DR1.Take(hosts.VIP)
 		for _, web := range l.Web {
 			web.TakeQuietly("lo", hosts.VIP)
-			web.ServeHTTP(hosts.VIP + ":80")
-			web.ServeHTTP(hosts.VIP + ":8080")
+			web.ServeHTTP(":80")
+			web.ServeHTTP(":8080")
 		}
 		l.DR1.Output("nft", `
 table ip marks {
@@ -94,7 +94,7 @@ table ip marks {
 		ip daddr 10.2.0.100 tcp dport { 80, 8080 } meta mark set 9
 	}
 }`)
-		build(t, l.DR1, service{name: "web", mark: 9, scheduler: "rr", forward: "dr", real: webs(0)})
+		build(t, l.DR1, service{name: "web", mark: 9, scheduler: "rr", forward: "dr", real: webs(0), check: `{ type = "http", port = 80 }`})
 		var answers []hosts.Answer
 		for i := range 10 {
 			url := []string{"http://10.2.0.100/", "http://10.2.0.100:8080/"}[i/2%2]
@@ -109,7 +109,7 @@ func TestKernelDirectRouting6(t *testing.T) {
 		l.DR1.Take(hosts.VIP6)
 		for _, web := range l.Web {
 			web.TakeQuietly("lo", hosts.VIP6)
-			web.ServeHTTP("[" + hosts.VIP6 + "]:80")
+			web.ServeHTTP(":80")
 		}
 		build(t, l.DR1, service{name: "web", address: vip6(80), scheduler: "rr", forward: "dr", real: webs6(80)})
 		alternates(t, l.Client.Client().HTTP(t.Context(), "http://[fd00:2::100]/", 10), client6)
@@ -123,25 +123,31 @@ func TestKernelUDP(t *testing.T) {
 			web.TakeQuietly("lo", hosts.VIP)
 			web.ServeUDP(hosts.VIP + ":53")
 		}
-		build(t, l.DR1, service{name: "dns", address: vip(53), udp: true, scheduler: "rr", forward: "dr", real: webs(53)})
+		build(t, l.DR1, service{name: "dns", address: vip(53), udp: true, scheduler: "rr", forward: "dr", real: webs(53), check: `{ type = "ping" }`})
 		alternates(t, l.Client.Client().UDP(t.Context(), "10.2.0.100:53", 10), client)
 	})
 }
 
-// With weights of 1 and 3 every fourth request goes to the first server.
+// With weights of 1 and 3 every fourth request goes to the first server: one of
+// any four in a row.
 func TestKernelWeights(t *testing.T) {
 	scenario(t, func(t *testing.T, l *hosts.LVS, build maker) {
 		l.DR1.Take(hosts.VIP)
 		for _, web := range l.Web {
 			web.TakeQuietly("lo", hosts.VIP)
-			web.ServeHTTP(hosts.VIP + ":80")
+			web.ServeHTTP(":80")
 		}
 		servers := webs(80)
 		servers[0].weight, servers[1].weight = 1, 3
 		build(t, l.DR1, service{name: "web", address: vip(80), scheduler: "wrr", forward: "dr", real: servers})
-		got := hosts.Tally(l.Client.Client().HTTP(t.Context(), "http://10.2.0.100/", 20))
-		if got["web1"] != 5 || got["web2"] != 15 {
-			t.Errorf("served by %v, want 5 by web1 and 15 by web2", got)
+		answers := l.Client.Client().HTTP(t.Context(), "http://10.2.0.100/", 24)
+		if got := hosts.Tally(answers); got["web1"] != 6 || got["web2"] != 18 {
+			t.Errorf("served by %v, want 6 by web1 and 18 by web2", got)
+		}
+		for i := range len(answers) - 3 {
+			if got := hosts.Tally(answers[i : i+4]); got["web1"] != 1 {
+				t.Errorf("requests %d to %d were served by %v, want one by web1", i, i+3, got)
+			}
 		}
 	})
 }
@@ -153,7 +159,7 @@ func TestKernelPersistence(t *testing.T) {
 		l.DR1.Take(hosts.VIP)
 		for _, web := range l.Web {
 			web.TakeQuietly("lo", hosts.VIP)
-			web.ServeHTTP(hosts.VIP + ":80")
+			web.ServeHTTP(":80")
 		}
 		l.Client.AddAddress("eth0", "10.1.0.200/24")
 		build(t, l.DR1, service{name: "web", address: vip(80), scheduler: "rr", persistence: 50, forward: "dr", real: webs(80)})
@@ -178,16 +184,16 @@ func TestKernelSync(t *testing.T) {
 	scenario(t, func(t *testing.T, l *hosts.LVS, build maker) {
 		for _, web := range l.Web {
 			web.TakeQuietly("lo", hosts.VIP)
-			web.ServeTCP(hosts.VIP + ":7")
+			web.ServeTCP(":7")
 		}
 		l.DR1.Take(hosts.VIP)
 		for _, director := range []*hosts.Host{l.DR1, l.DR2} {
 			// Every packet of a connection is news for the other one.
 			director.Sysctl("net.ipv4.vs.sync_threshold", "0 1")
-			build(t, director, service{name: "echo", address: vip(7), scheduler: "rr", forward: "dr", real: webs(7)})
+			build(t, director, service{
+				name: "echo", address: vip(7), scheduler: "rr", forward: "dr", real: webs(7), check: `{ type = "tcp", port = 7 }`, synced: true,
+			})
 		}
-		l.DR2.Output("ipvsadm", "--start-daemon", "backup", "--mcast-interface", "eth0", "--syncid", "7")
-		l.DR1.Output("ipvsadm", "--start-daemon", "master", "--mcast-interface", "eth0", "--syncid", "7")
 		session, err := l.Client.Client().Session(t.Context(), "10.2.0.100:7")
 		if err != nil {
 			t.Fatal(err)

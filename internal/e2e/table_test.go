@@ -5,6 +5,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -27,6 +28,9 @@ type service struct {
 	persistence int    // seconds
 	forward     string // "dr", "nat", "tun", "fullnat"
 	real        []realServer
+	check       string // of monitord, a table of TOML; default HTTP at the real servers' port
+	more        string // keys of monitord's [[virtual]]
+	synced      bool   // the director and its peers tell each other of connections
 }
 
 type realServer struct {
@@ -38,7 +42,7 @@ type realServer struct {
 type maker func(t *testing.T, director *hosts.Host, services ...service)
 
 // makers are those that every scenario is run with.
-var makers = map[string]maker{"ipvsadm": byIpvsadm}
+var makers = map[string]maker{"ipvsadm": byIpvsadm, "monitord": byMonitord}
 
 // realServers is how many a scenario has.
 const realServers = 2
@@ -63,7 +67,7 @@ func showTables(t *testing.T, l *hosts.LVS) {
 	}
 	for _, director := range []*hosts.Host{l.DR1, l.DR2} {
 		for _, args := range [][]string{{"ipvsadm", "-Ln", "--stats"}, {"ipvsadm", "-Lnc"}, {"ip", "address"}, {"nft", "list", "ruleset"}} {
-			out, err := director.Command(t.Context(), args[0], args[1:]...).Output()
+			out, err := director.Command(context.WithoutCancel(t.Context()), args[0], args[1:]...).Output()
 			t.Logf("%s: %v %v\n%s", director.Name, args, err, out)
 		}
 	}
@@ -91,6 +95,11 @@ func byIpvsadm(t *testing.T, director *hosts.Host, services ...service) {
 		}
 		if s.forward == "fullnat" {
 			masquerade(director, s.address)
+		}
+		if s.synced {
+			for _, role := range []string{"master", "backup"} {
+				director.Output("ipvsadm", "--start-daemon", role, "--mcast-interface", "eth0", "--syncid", "7")
+			}
 		}
 	}
 }

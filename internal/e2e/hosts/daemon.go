@@ -47,7 +47,7 @@ func (h *Host) PrepareMonitord(t testing.TB, configuration string) *Daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	d := &Daemon{host: h, binary: binary(t), folder: folder}
+	d := &Daemon{host: h, binary: Binary(t), folder: folder}
 	d.Configure(t, configuration)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -57,8 +57,8 @@ func (h *Host) PrepareMonitord(t testing.TB, configuration string) *Daemon {
 	return d
 }
 
-// binary is the daemon that the kernel lab has built, or else one built here.
-func binary(t testing.TB) string {
+// Binary is the daemon that the kernel lab has built, or else one built here.
+func Binary(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv(kernellab.BinaryVariable); path != "" {
 		return path
@@ -70,6 +70,13 @@ func binary(t testing.TB) string {
 		t.Fatalf("build monitord: %v\n%s", err, out)
 	}
 	return path
+}
+
+// RunMonitord runs a subcommand that needs no daemon and returns its standard
+// output.
+func (h *Host) RunMonitord(t testing.TB, args ...string) (string, error) {
+	t.Helper()
+	return h.Command(t.Context(), Binary(t), args...).Output()
 }
 
 // File is the path of a file in the daemon's folder.

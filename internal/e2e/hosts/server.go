@@ -65,11 +65,22 @@ func (h *Host) ServeHTTP(address string) *Server {
 // sends back each line it gets, with the host's name before it.
 func (h *Host) ServeTCP(address string) *Server {
 	h.network.t.Helper()
+	return h.serveLines(address, "")
+}
+
+// ServeTelnet is ServeTCP with a login prompt after the greeting.
+func (h *Host) ServeTelnet(address string) *Server {
+	h.network.t.Helper()
+	return h.serveLines(address, "login: ")
+}
+
+func (h *Host) serveLines(address, prompt string) *Server {
+	h.network.t.Helper()
 	l, err := h.Listen("tcp", address)
 	if err != nil {
 		h.network.t.Fatal(err)
 	}
-	e := &echo{name: h.Name, listener: l, open: map[net.Conn]bool{}}
+	e := &echo{name: h.Name, prompt: prompt, listener: l, open: map[net.Conn]bool{}}
 	e.running.Go(e.accept)
 	return h.serve(&Server{}, e.stop)
 }
@@ -77,6 +88,7 @@ func (h *Host) ServeTCP(address string) *Server {
 // An echo is a TCP server with its connections.
 type echo struct {
 	name     string
+	prompt   string // after the greeting
 	listener net.Listener
 	running  sync.WaitGroup
 
@@ -109,7 +121,7 @@ func (e *echo) talk(c net.Conn) {
 		delete(e.open, c)
 		e.mu.Unlock()
 	}()
-	if _, err := fmt.Fprintln(c, e.name, c.RemoteAddr()); err != nil {
+	if _, err := fmt.Fprintf(c, "%s %s\n%s", e.name, c.RemoteAddr(), e.prompt); err != nil {
 		return
 	}
 	lines := bufio.NewScanner(c)
