@@ -358,7 +358,7 @@ func TestEndToEndCommandLine(t *testing.T) {
 		{"test monitor web:tcp -c " + p.config, 0, "1 of 1 up", ""},
 		{"test monitor web:tpc -c " + p.config, 1, "", "there are web:tcp"},
 		{"test alert web:tcp -c " + p.config, 1, "", "no such alert"},
-		{"ipvs --dry-run -c ../../etc/lvs-dr.toml", 0, "-a -t 10.2.0.100:80 -r 10.2.0.22:80 -g -w 3", "no daemon is running"},
+		{"ipvs --dry-run -c ../../etc/lvs-dr.toml", 0, "-a -t 10.2.0.100:80 -r 10.2.0.22:80 -g -w 3", "as if every real server were up"},
 		{"ipvs --save --stats", 2, "", "--help"},
 		{"ipvs -s " + p.socket + " -c " + bad.config, 1, "", "did you mean"},
 		{"drain", 2, "", "--help"},
@@ -395,7 +395,14 @@ func TestEndToEndEveryExample(t *testing.T) {
 	}
 	files = append(files, newPlace(t, example).config)
 	for _, file := range files {
-		if out, errs, exit := program(t, "check", "-c", file); exit != 0 || strings.Contains(out, "warning") {
+		out, errs, exit := program(t, "check", "-c", file)
+		for line := range strings.Lines(out) {
+			// Of this machine, not of the example.
+			if strings.Contains(line, "warning") && !strings.Contains(line, "is on no network of this machine") {
+				exit = 1
+			}
+		}
+		if exit != 0 {
 			t.Errorf("%s: exit %d\n%s%s", file, exit, out, errs)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/daemon"
 )
 
 func newCheck() *cobra.Command {
@@ -48,5 +49,5 @@ func loadSite(file string) (*config.Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
-	return config.Load(file, config.Host{Hostname: hostname, Env: os.LookupEnv})
+	return config.Load(file, config.Host{Hostname: hostname, Env: os.LookupEnv, Networks: daemon.Networks()})
 }

@@ -20,7 +20,8 @@ import (
 // ipvsFlags are what "monitord ipvs" is asked for.
 type ipvsFlags struct {
 	config, socket                         string
-	dryRun, save, stats, connections, json bool
+	dryRun, save, stats, connections, zero bool
+	json                                   bool
 }
 
 func newIPVS() *cobra.Command {
@@ -29,7 +30,8 @@ func newIPVS() *cobra.Command {
 		Short: "Show the table of virtual services: wanted, actual, and the difference",
 		Long: `Show what should be forwarded, what is, and the difference between them. The
 running daemon is asked; with -c FILE, or where none runs, the configuration is
-compared with the kernel as if every real server were up. Nothing is changed.`,
+compared with the kernel as if every real server were up. Only --zero changes
+anything: the counters.`,
 		Example: "  monitord ipvs\n  monitord ipvs --save > table       # as ipvsadm -S -n\n  monitord ipvs --dry-run -c new.toml",
 		Args:    cobra.NoArgs,
 	}
@@ -41,10 +43,14 @@ compared with the kernel as if every real server were up. Nothing is changed.`,
 	c.Flags().BoolVar(&f.save, "save", false, "print what is, as ipvsadm -S -n does")
 	c.Flags().BoolVar(&f.stats, "stats", false, "print the counters")
 	c.Flags().BoolVar(&f.connections, "connections", false, "print the kernel's connection table")
+	c.Flags().BoolVar(&f.zero, "zero", false, "set the kernel's counters to zero")
 	c.Flags().BoolVar(&f.json, "json", false, "print everything as JSON")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if f.asked() > 1 {
-			return &usageError{errors.New("--dry-run, --save, --stats and --connections are one at a time"), c.CommandPath()}
+			return &usageError{errors.New("--dry-run, --save, --stats, --connections and --zero are one at a time"), c.CommandPath()}
+		}
+		if f.zero {
+			return zeroCounters(c.Context())
 		}
 		if f.connections {
 			return showConnections(c.Context(), c.OutOrStdout(), f.json)
@@ -58,6 +64,9 @@ compared with the kernel as if every real server were up. Nothing is changed.`,
 				fmt.Fprintln(c.ErrOrStderr(), "#", note)
 			}
 		}
+		if t.Problem != "" && (f.save || f.stats) {
+			return errors.New("what is forwarded cannot be read")
+		}
 		return f.print(c.OutOrStdout(), t)
 	}
 	return c
@@ -66,7 +75,7 @@ compared with the kernel as if every real server were up. Nothing is changed.`,
 // asked counts what is asked for instead of the table.
 func (f ipvsFlags) asked() int {
 	n := 0
-	for _, is := range []bool{f.dryRun, f.save, f.stats, f.connections} {
+	for _, is := range []bool{f.dryRun, f.save, f.stats, f.connections, f.zero} {
 		if is {
 			n++
 		}
@@ -193,11 +202,7 @@ func way(r lvs.ServerView) string {
 func writeCounters(out io.Writer, services []lvs.ServiceView) {
 	fmt.Fprintln(out, "SERVICE / SERVER\tCONNS\tINPKTS\tOUTPKTS\tINBYTES\tOUTBYTES\tCPS\tINPPS\tOUTPPS\tINBPS\tOUTBPS")
 	for _, v := range services {
-		var sum lvs.Count
-		for _, r := range v.Servers {
-			sum = sum.Plus(r.Count)
-		}
-		fmt.Fprintf(out, "%s\t%s\n", v.Service, counters(sum))
+		fmt.Fprintf(out, "%s\t%s\n", v.Service, counters(v.Count))
 		for _, r := range v.Servers {
 			fmt.Fprintf(out, "  -> %s\t%s\n", r.Address, counters(r.Count))
 		}
@@ -235,6 +240,15 @@ func showConnections(ctx context.Context, out io.Writer, asJSON bool) error {
 		}
 	}
 	return nil
+}
+
+// zeroCounters sets those of all services to zero, as ipvsadm -Z.
+func zeroCounters(ctx context.Context) error {
+	access, err := ipvs.Open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(access.Zero(ctx, nil), access.Close())
 }
 
 func newDrain() *cobra.Command {

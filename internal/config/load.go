@@ -1,11 +1,13 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/period"
 	"github.com/monitord/monitord/internal/watch"
 )
@@ -222,22 +224,30 @@ func (b *builder) members(name string, n *node, hosts []string) []string {
 		b.warning(n.value, "host group %q is empty: its watches have nothing to test", name)
 	}
 	seen := map[string]bool{}
+	var all []string
 	for i, h := range hosts {
 		at := n
 		if n.isList {
 			at = n.list[i]
 		}
+		expanded, err := lvs.Hosts(h)
 		switch {
 		case h == "":
 			b.problem(at.value, "%s[%d] is empty: write an address or a name", name, i)
 		case strings.ContainsAny(h, " \t\r\n"):
 			b.problem(at.value, "%s[%d]: %q holds a blank: write each host as a string of its own", name, i, h)
-		case seen[h]:
-			b.problem(at.value, "%s[%d]: %q is in the group already", name, i, h)
+		case err != nil:
+			b.problem(at.value, "%s[%d]: %v", name, i, err)
 		}
-		seen[h] = true
+		for _, one := range expanded {
+			if seen[one] && one != "" {
+				b.problem(at.value, "%s[%d]: %q is in the group already", name, i, one)
+			}
+			seen[one] = true
+			all = append(all, one)
+		}
 	}
-	return hosts
+	return all
 }
 
 // wrapped binds a list under a name of the user's choice, which stands in
@@ -268,7 +278,32 @@ func (b *builder) unused() {
 	for _, v := range b.site.Virtuals {
 		if len(b.site.Followers[v.Name]) == 0 {
 			b.warning(b.virtualPlaces[v.Name], "no alert follows who is up in virtual service %q: its real servers stay where start = %q puts them", v.Name, v.Start)
+			continue
 		}
+		b.untested(v)
+	}
+}
+
+// untested warns of real servers that no watch of the virtual service tests.
+func (b *builder) untested(v lvs.Virtual) {
+	var hosts []string
+	for _, w := range b.site.Watches {
+		if slices.Contains(b.site.Followers[v.Name], w.Key.String()) {
+			hosts = append(hosts, w.Hosts...)
+		}
+	}
+	var untested []string
+	for _, r := range v.Reals {
+		if !slices.ContainsFunc(hosts, r.Means) {
+			untested = append(untested, r.Host)
+		}
+	}
+	const most = 5
+	if n := len(untested); n > most {
+		untested = append(untested[:most], fmt.Sprintf("and %d more", n-most))
+	}
+	if len(untested) > 0 {
+		b.warning(b.virtualPlaces[v.Name], "no watch of virtual service %q tests its real server %s: who is in no host group stays where start = %q puts it", v.Name, strings.Join(untested, ", "), v.Start)
 	}
 }
 

@@ -444,7 +444,7 @@ func TestDirectRoutingNeedsTheSameNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `testdata/valid/kernel.toml:30:8: real server 10.0.0.2 is on no network of this machine: forward = "dr" reaches servers on the same network only, use "tun", "nat" or "fullnat"`
+	want := `testdata/valid/kernel.toml:31:8: real server 10.0.0.2 is on no network of this machine: forward = "dr" reaches servers on the same network only, use "tun", "nat" or "fullnat"`
 	if got := strings.TrimSpace(site.Warnings.Error()); got != want {
 		t.Errorf("warnings\n%s\nwant\n%s", got, want)
 	}

@@ -71,6 +71,7 @@ func (r recorder) inspect(_ context.Context, wanted lvs.Table) (ours, others lvs
 type director struct {
 	*kernel.Kernel
 	access *ipvs.Client
+	keeper *keeper[kernel.Memory]
 }
 
 func openKernel(ctx context.Context, site *config.Site, store *state.Store, log logrus.FieldLogger) (forwarder, error) {
@@ -83,15 +84,14 @@ func openKernel(ctx context.Context, site *config.Site, store *state.Store, log 
 		return nil, errors.Join(fmt.Errorf("find out whose kernel this is: %w", err), access.Close())
 	}
 	var memory kernel.Memory
-	if _, err := recall(store, kernelDocument, &memory, log); err != nil {
-		return nil, errors.Join(err, access.Close())
-	}
+	recall(store, kernelDocument, &memory, log)
+	keeper := newKeeper[kernel.Memory](store, kernelDocument, 0, log)
 	k := kernel.New(kernel.Config{
 		Access: access, Settings: settings(site), Memory: memory, Namespace: namespace,
-		Remember: func(m kernel.Memory) error { return save(store, kernelDocument, m) },
+		Remember: func(m kernel.Memory) error { keeper.keep(m); return nil }, // the keeper tells of its errors
 		Tell:     func(r kernel.Repair) { tellRepair(log, r) },
 	})
-	return director{k, access}, nil
+	return director{k, access, keeper}, nil
 }
 
 func (d director) configure(site *config.Site) { d.Configure(settings(site)) }
@@ -105,7 +105,9 @@ func (d director) inspect(ctx context.Context, wanted lvs.Table) (ours, others l
 }
 
 // Close leaves the kernel as the configuration says, and then the kernel.
-func (d director) Close() error { return errors.Join(d.Kernel.Close(), d.access.Close()) }
+func (d director) Close() error {
+	return errors.Join(d.Kernel.Close(), d.access.Close(), d.keeper.close())
+}
 
 // settings are the kernel backend's.
 func settings(site *config.Site) kernel.Settings {
@@ -149,55 +151,49 @@ func tellRepair(log logrus.FieldLogger, r kernel.Repair) {
 	log.Warn("somebody changed the kernel's table, it is mended")
 }
 
-// recall reads a document; one that is damaged was set aside, which is said, and is
+// recall reads a document; one that cannot be read or is damaged, which is said, is
 // as good as none. saved is when it was written, zero if there is none.
-func recall(store *state.Store, d state.Document, into any, log logrus.FieldLogger) (saved time.Time, err error) {
+func recall(store *state.Store, d state.Document, into any, log logrus.FieldLogger) (saved time.Time) {
 	if store == nil {
-		return time.Time{}, nil
+		return time.Time{}
 	}
-	saved, err = store.Load(d, into)
+	saved, err := store.Load(d, into)
 	damaged, isDamaged := errors.AsType[*state.Damaged](err)
 	switch {
-	case errors.Is(err, state.ErrNone):
-		return time.Time{}, nil
+	case err == nil:
+		return saved
 	case isDamaged:
 		log.WithFields(logrus.Fields{"state": d.Name, "why": damaged.Why, "moved": damaged.Moved}).Error("saved state cannot be used and was set aside")
-		return time.Time{}, nil
-	case err != nil:
-		return time.Time{}, fmt.Errorf("read the state of %s: %w", d.Name, err)
+	case !errors.Is(err, state.ErrNone):
+		log.WithError(err).WithField("state", d.Name).Error("saved state cannot be read")
 	}
-	return saved, nil
+	return time.Time{}
 }
 
-// save writes a document; without a folder, which has been said, it does nothing.
-func save(store *state.Store, d state.Document, value any) error {
-	if store == nil {
-		return nil
-	}
-	return store.Save(d, value)
-}
-
-// newPool makes the pool with what an earlier one left.
-func newPool(d *daemon, backend lvs.Backend) (*lvs.Pool, error) {
+// newPool makes the pool with what an earlier one left, and what the backend
+// forwards. remembers says that it left something.
+func newPool(ctx context.Context, d *daemon, backend forwarder) (pool *lvs.Pool, remembers bool, err error) {
 	var memory lvs.Memory
-	saved, err := recall(d.store, poolDocument, &memory, d.Log)
-	if err != nil {
-		return nil, err
-	}
-	if age := time.Since(saved); !saved.IsZero() && d.site.StateAge > 0 && age > d.site.StateAge {
+	saved := recall(d.store, poolDocument, &memory, d.Log)
+	remembers = !saved.IsZero()
+	if age := time.Since(saved); remembers && d.site.StateAge > 0 && age > d.site.StateAge {
 		d.Log.WithFields(logrus.Fields{"age": age.Round(time.Second).String(), "state_age": d.site.StateAge.String()}).
 			Warn("the saved state of the pools is too old: all real servers start untested; what operators drained stays so")
-		memory = memory.Aged()
+		memory, remembers = memory.Aged(), false
+	}
+	ours, others, _, err := backend.inspect(ctx, nil)
+	if err != nil {
+		return nil, false, fmt.Errorf("read what is forwarded now: %w", err)
 	}
 	return lvs.NewPool(lvs.PoolConfig{
-		Backend: backend, Memory: memory,
-		Remember: func(m lvs.Memory) error { return save(d.store, poolDocument, m) },
+		Backend: backend, Memory: memory, Found: append(ours, others...),
+		Remember: d.poolState.keep,
 		Quorum:   func(q lvs.QuorumChange) { d.engine.Quorum(q) },
-	}), nil
+	}), remembers, nil
 }
 
-// networks are those that this machine is on; nil if they cannot be found out.
-func networks() []netip.Prefix {
+// Networks are those that this machine is on; nil if they cannot be found out.
+func Networks() []netip.Prefix {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil

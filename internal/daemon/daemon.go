@@ -57,15 +57,19 @@ func Run(ctx context.Context, o Options) error {
 // A daemon is the running parts.
 type daemon struct {
 	Options
-	started  time.Time
-	store    *state.Store // nil if the state cannot be kept
-	backend  forwarder
-	pool     *latePool
-	engine   *engine.Engine
-	listener net.Listener
-	ailing   chan struct{} // holds one token: the backend refused something
+	started time.Time
+	store   *state.Store // nil if the state cannot be kept
+	backend forwarder
+	// poolState keeps what the pool remembers.
+	poolState *keeper[lvs.Memory]
+	pool      *latePool
+	engine    *engine.Engine
+	listener  net.Listener
+	ailing    chan struct{} // holds one token: the backend refused something
 
-	mu   sync.Mutex // one reload at a time; protects site
+	reloading sync.Mutex // one reload at a time
+
+	mu   sync.Mutex // protects site; never held while calling out
 	site *config.Site
 }
 
@@ -103,7 +107,9 @@ func assemble(ctx context.Context, o Options) (d *daemon, err error) {
 		return nil, err
 	}
 	open = append(open, d.backend.Close)
-	if d.pool.Pool, err = newPool(d, d.backend); err != nil {
+	d.poolState = newKeeper[lvs.Memory](d.store, poolDocument, refresh(d.site.StateAge), o.Log)
+	open = append(open, d.poolState.close)
+	if d.pool.Pool, memory.PoolsRemember, err = newPool(ctx, d, d.backend); err != nil {
 		return nil, err
 	}
 	if d.engine, err = engine.Resume(d.site, o.Log, memory); err != nil {
@@ -111,6 +117,16 @@ func assemble(ctx context.Context, o Options) (d *daemon, err error) {
 	}
 	d.listener, err = control.Listen(ctx, d.site.Socket)
 	return d, err
+}
+
+// refresh is how often the state is written though nothing changed: well within the
+// age at which it would count as old.
+func refresh(age time.Duration) time.Duration {
+	const most = 30 * time.Second
+	if age == 0 {
+		return most
+	}
+	return min(most, max(age/4, time.Second))
 }
 
 func isInUse(err error) bool {
@@ -123,7 +139,7 @@ func load(file string, pool *latePool) (*config.Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
-	return config.Load(file, config.Host{Hostname: hostname, Env: os.LookupEnv, Pool: pool, Networks: networks()})
+	return config.Load(file, config.Host{Hostname: hostname, Env: os.LookupEnv, Pool: pool, Networks: Networks()})
 }
 
 func warn(log logrus.FieldLogger, site *config.Site) {
@@ -159,6 +175,7 @@ func (d *daemon) run(ctx context.Context) error {
 	stopServing()
 	parts.Wait()
 	err := d.pool.Close()
+	err = errors.Join(err, d.poolState.close())
 	if d.store != nil {
 		err = errors.Join(err, d.store.Close())
 	}
@@ -234,10 +251,13 @@ func (d *daemon) tend(ctx context.Context) {
 	}
 }
 
-func (d *daemon) reconcile() time.Duration {
+func (d *daemon) reconcile() time.Duration { return d.current().LVS.Reconcile.Std() }
+
+// current is the configuration that is in force.
+func (d *daemon) current() *config.Site {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.site.LVS.Reconcile.Std()
+	return d.site
 }
 
 // hangups serves reload requests one after the other.
@@ -256,8 +276,9 @@ func (d *daemon) hangups(ctx context.Context) {
 
 // reload reads the configuration and takes it over whole, or not at all.
 func (d *daemon) reload(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	now := d.current()
 	// Who asked may go away; half a reload is none.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadPatience)
 	defer cancel()
@@ -265,14 +286,17 @@ func (d *daemon) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if site.Socket != d.site.Socket || site.StateDir != d.site.StateDir || site.LVS.Backend != d.site.LVS.Backend {
+	if site.Socket != now.Socket || site.StateDir != now.StateDir || site.LVS.Backend != now.LVS.Backend {
 		return errors.New("a new \"socket\", \"statedir\" or [lvs] backend needs a restart; nothing was changed")
 	}
 	warn(d.Log, site)
 	d.ConfigureLog(site.Log)
 	d.backend.configure(site)
+	d.engine.AdoptQuorums(site)
 	d.reconfigurePool(ctx, site)
+	d.mu.Lock()
 	d.site = site
+	d.mu.Unlock()
 	d.engine.Reload(site)
 	return nil
 }

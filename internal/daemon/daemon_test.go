@@ -306,6 +306,32 @@ func pool(s Status) string {
 	return b.String()
 }
 
+// TestReloadOfAnotherVirtualService: one that was renamed, and one that is new on a
+// watch that is known, have their servers at once, though nobody tests for an hour.
+func TestReloadOfAnotherVirtualService(t *testing.T) {
+	f := newFixture(t, halfAlive)
+	f.start()
+	f.eventually("the first results", func() bool { return f.status().Virtuals[0].Up == 2 })
+	want := pool(f.status())
+	renamed := strings.ReplaceAll(halfAlive, `"ipvs", virtual = "web" }`, `"ipvs", virtual = "shop" }, { type = "ipvs", virtual = "new" }`)
+	renamed = strings.Replace(renamed, `name = "web"`, `name = "shop"`, 1)
+	renamed += "[[virtual]]\nname = \"new\"\naddress = \"127.0.0.1:81\"\nreal = [{ host = \"127.0.0.2\" }, { host = \"127.0.0.3\" }]\n"
+	f.write(renamed)
+	if err := control.NewClient(f.socket).Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := pool(f.status()); got != want {
+		t.Errorf("the renamed service has %s, before %s", got, want)
+	}
+	f.eventually("the new service's server", func() bool { return f.status().Virtuals[1].Up == 1 })
+	if n := strings.Count(f.log.String(), " -d "); n > 0 {
+		t.Errorf("%d servers were taken out meanwhile:\n%s", n, f.log.String())
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestOldStateCountsAsUnknown: with a state_age that has passed nobody is in before
 // a test, while the operator's word stands.
 func TestOldStateCountsAsUnknown(t *testing.T) {
@@ -355,8 +381,9 @@ func TestWithoutAFolderForTheState(t *testing.T) {
 // TestDamagedStateIsSetAside: it is said, kept for who wants to look, and the
 // daemon starts.
 func TestDamagedStateIsSetAside(t *testing.T) {
-	f := newFixture(t, oneWatch)
+	f := newFixture(t, halfAlive)
 	f.start()
+	f.eventually("the first results", func() bool { return f.status().Virtuals[0].Up == 2 })
 	if err := f.stop(); err != nil {
 		t.Fatal(err)
 	}

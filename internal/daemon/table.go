@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/monitord/monitord/internal/config"
@@ -11,6 +15,8 @@ import (
 	"github.com/monitord/monitord/internal/ipvs"
 	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/lvs/kernel"
+	"github.com/monitord/monitord/internal/netif"
+	"github.com/monitord/monitord/internal/state"
 )
 
 // Table is what "monitord ipvs" shows: what should be forwarded, and what is.
@@ -34,10 +40,7 @@ type Table struct {
 
 // table answers "monitord ipvs".
 func (d *daemon) table(ctx context.Context) Table {
-	d.mu.Lock()
-	name := d.site.LVS.Backend
-	d.mu.Unlock()
-	return inspect(ctx, name, d.backend, d.pool.Wanted())
+	return inspect(ctx, d.current().LVS.Backend, d.backend, d.pool.Wanted())
 }
 
 func inspect(ctx context.Context, name string, b forwarder, wanted lvs.Table) Table {
@@ -61,18 +64,43 @@ func inspect(ctx context.Context, name string, b forwarder, wanted lvs.Table) Ta
 	return t
 }
 
-// Inspect is the answer to "monitord ipvs" where no daemon runs: what should be
-// forwarded if every real server were up, and what the kernel holds. It changes
-// nothing.
+// Inspect is the answer to "monitord ipvs" for a configuration, whether a daemon
+// runs it or not: what should be forwarded if every real server were up, and what
+// the kernel holds. It changes nothing.
 func Inspect(ctx context.Context, configFile string) (Table, error) {
 	site, err := load(configFile, &latePool{})
 	if err != nil {
 		return Table{}, err
 	}
-	wanted := lvs.Full(site.Virtuals)
-	t, err := inspectSite(ctx, site, wanted)
-	t.Assumed = "no daemon is running: this is the table when every real server is up"
+	unknown := lookUp(ctx, site.Virtuals)
+	t, err := inspectSite(ctx, site, lvs.Full(site.Virtuals))
+	t.Assumed = strings.TrimSuffix("of "+configFile+", as if every real server were up; "+t.Assumed, "; ")
+	if len(unknown) > 0 {
+		t.Assumed += "; left out, for their names are not known: " + strings.Join(unknown, ", ")
+	}
 	return t, err
+}
+
+// lookUp gives the servers with names their addresses, and returns those that have
+// none.
+func lookUp(ctx context.Context, virtuals []lvs.Virtual) (unknown []string) {
+	for i := range virtuals {
+		v := &virtuals[i]
+		for j := range v.Reals {
+			r := &v.Reals[j]
+			if r.Name == "" {
+				continue
+			}
+			addresses, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", r.Name)
+			same := slices.IndexFunc(addresses, func(a netip.Addr) bool { return a.Unmap().BitLen() == v.Family().BitLen() })
+			if same < 0 {
+				unknown = append(unknown, r.Name)
+				continue
+			}
+			r.Address = netip.AddrPortFrom(addresses[same].Unmap(), r.Port)
+		}
+	}
+	return unknown
 }
 
 func inspectSite(ctx context.Context, site *config.Site, wanted lvs.Table) (Table, error) {
@@ -85,13 +113,26 @@ func inspectSite(ctx context.Context, site *config.Site, wanted lvs.Table) (Tabl
 		empty.Problem = err.Error()
 		return empty, nil
 	}
-	k := director{kernel.New(kernel.Config{Access: access, Settings: settings(site)}), access}
+	namespace, err := netif.Namespace()
+	if err != nil {
+		return empty, errors.Join(err, access.Close())
+	}
+	var memory kernel.Memory // none, or one that cannot be read: nothing is ours then
+	_, unread := state.Peek(site.StateDir, kernelDocument, &memory)
+	k := director{kernel.New(kernel.Config{Access: access, Settings: settings(site), Memory: memory, Namespace: namespace}), access, nil}
 	t := inspect(ctx, site.LVS.Backend, k, wanted)
+	if unread != nil && !errors.Is(unread, state.ErrNone) {
+		t.Assumed = "which services are monitord's is not known: " + unread.Error()
+	}
 	return t, access.Close()
 }
 
 // drain and undrain carry out an operator's order.
 func (d *daemon) drain(ctx context.Context, o control.Order) ([]string, error) {
+	const most = 366 * 24 * time.Hour
+	if !(o.Seconds >= 0 && o.Seconds <= most.Seconds()) { // NaN is neither
+		return nil, fmt.Errorf("%g seconds is no time to wait", o.Seconds)
+	}
 	names, err := d.pool.Drain(ctx, o.Virtual, o.Host, time.Duration(o.Seconds*float64(time.Second)))
 	return names, d.ordered("drain", o, names, err)
 }

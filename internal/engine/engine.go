@@ -46,6 +46,7 @@ type Engine struct {
 	set        *watch.Set
 	watches    map[watch.Key]*config.Watch
 	actions    map[string]alerts.Alert
+	quorums    map[string]*config.Quorum
 	deliveries map[watch.Key]map[string]Delivery
 	site       *config.Site
 	running    bool
@@ -107,9 +108,7 @@ func (e *Engine) adopt(site *config.Site) {
 		e.watches[w.Key] = w
 		maps.Copy(e.actions, w.Actions)
 	}
-	for _, q := range site.Quorums {
-		maps.Copy(e.actions, q.Actions)
-	}
+	e.adoptQuorums(site)
 }
 
 // Run works until ctx is done, and returns when every check has ended and every
@@ -133,6 +132,10 @@ func (e *Engine) begin(now time.Time) {
 	defer e.mu.Unlock()
 	e.running, e.saver = true, e.remember()
 	e.dispatch(e.set.Start(now))
+	if e.memory.PoolsRemember {
+		e.set.Retell()
+		return
+	}
 	e.dispatch(e.set.Follow(now))
 }
 
@@ -326,6 +329,7 @@ func (e *Engine) Reload(site *config.Site) {
 		e.dispatch(e.set.StartupAlerts(now))
 	}
 	e.dispatch(e.set.Follow(now))
+	e.dispatch(e.set.FollowNew(now))
 	e.outbox.rebind(e.actions)
 	e.mu.Unlock()
 	e.pokeTrapClock()
@@ -427,7 +431,7 @@ func about(c watch.Change) string {
 	if name == "" {
 		name = c.Group
 	}
-	if c.Reason == "" {
+	if c.To == watch.Failed && c.Reason == "" {
 		return name
 	}
 	return name + " (" + c.Reason + ")"

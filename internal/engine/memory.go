@@ -19,6 +19,10 @@ type Memory struct {
 	// MaxAge is how long the daemon may have been away for its states to count: of
 	// older ones only what operators disabled is taken up. 0 is any time.
 	MaxAge time.Duration
+	// PoolsRemember says that the pools have a memory of their own, which is written
+	// before each change and so never older than this one: they hear of the first
+	// result, not of what is remembered here.
+	PoolsRemember bool
 }
 
 // A Store keeps documents. Load returns when the document was saved; its error is

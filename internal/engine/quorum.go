@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/sirupsen/logrus"
 
@@ -9,6 +10,21 @@ import (
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/lvs"
 )
+
+// AdoptQuorums has Quorum tell those that the site names, ahead of [Engine.Reload]:
+// the pool may lose a quorum while it takes the new configuration over.
+func (e *Engine) AdoptQuorums(site *config.Site) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.adoptQuorums(site)
+}
+
+func (e *Engine) adoptQuorums(site *config.Site) {
+	e.quorums = site.Quorums
+	for _, q := range site.Quorums {
+		maps.Copy(e.actions, q.Actions)
+	}
+}
 
 // Quorum tells people that a virtual service has lost its quorum, or has it again.
 // It does not wait.
@@ -21,7 +37,7 @@ func (e *Engine) Quorum(c lvs.QuorumChange) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	q := e.site.Quorums[c.Virtual]
+	q := e.quorums[c.Virtual]
 	if q == nil {
 		return
 	}

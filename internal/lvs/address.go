@@ -41,6 +41,15 @@ func addressRange(text string) ([]netip.Addr, error) {
 	return all, nil
 }
 
+// addresses are those of a range, or the one that is written.
+func addresses(text string) ([]netip.Addr, error) {
+	if looksLikeRange(text) {
+		return addressRange(text)
+	}
+	a, err := netip.ParseAddr(text)
+	return []netip.Addr{a.Unmap()}, err
+}
+
 func endOfRange(from netip.Addr, last string) (netip.Addr, error) {
 	if !strings.ContainsAny(last, ".:") {
 		whole, separator := from.String(), "."
@@ -59,11 +68,41 @@ func endOfRange(from netip.Addr, last string) (netip.Addr, error) {
 	return to, nil
 }
 
-// looksLikeRange tells a range of addresses from a name with a hyphen.
+// looksLikeRange tells a range of addresses from a name with a hyphen, and from an
+// address whose zone has one.
 func looksLikeRange(text string) bool {
 	first, _, isRange := strings.Cut(text, "-")
 	_, err := netip.ParseAddr(first)
-	return isRange && err == nil
+	return isRange && err == nil && !strings.Contains(text, "%")
+}
+
+// Hosts returns the hosts that a text of the configuration stands for: each address
+// of a range, or else the text itself.
+func Hosts(text string) ([]string, error) {
+	if !looksLikeRange(text) {
+		return []string{text}, nil
+	}
+	addresses, err := addressRange(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no range of addresses: %w", text, err)
+	}
+	hosts := make([]string, len(addresses))
+	for i, a := range addresses {
+		hosts[i] = a.String()
+	}
+	return hosts, nil
+}
+
+// kernelAddress says why the kernel cannot forward to or from an address. It knows
+// no zones (ip_vs.h), and takes unicast addresses only.
+func kernelAddress(a netip.Addr) error {
+	switch {
+	case a.Zone() != "":
+		return fmt.Errorf("%q has a zone, which the kernel's IPVS does not know: write a global address", a)
+	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return fmt.Errorf("%q is not the address of one machine", a)
+	}
+	return nil
 }
 
 // ids returns what clients connect to.
@@ -112,10 +151,10 @@ func (c VirtualConfig) virtualAddresses() ([]netip.AddrPort, error) {
 	if text == "" {
 		return bad("a virtual service needs an address and a port, like \"10.0.0.1:80\"")
 	}
-	if a, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
+	host, portText, err := net.SplitHostPort(text)
+	if a, bare := netip.ParseAddr(strings.Trim(text, "[]")); bare == nil && (err != nil || !strings.HasPrefix(text, "[")) {
 		return bad("%q has no port: write %q", text, netip.AddrPortFrom(a, 80))
 	}
-	host, portText, err := net.SplitHostPort(text)
 	if err != nil {
 		return bad("%q is not an address with a port: write it like \"10.0.0.1:80\" or \"[2001:db8::1]:80\"", text)
 	}
@@ -133,7 +172,7 @@ func (c VirtualConfig) virtualAddresses() ([]netip.AddrPort, error) {
 }
 
 func (c VirtualConfig) addressesAt(host string, port uint16) ([]netip.AddrPort, error) {
-	addresses, err := addressRange(host)
+	addresses, err := addresses(host)
 	switch {
 	case err != nil && looksLikeRange(host):
 		return nil, plugin.BadKey("address", "%q is no range of addresses: %w", host, err)

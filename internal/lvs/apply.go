@@ -46,7 +46,7 @@ func (p *Pool) push(ctx context.Context, again again) error {
 	}
 	defer p.release()
 	wanted, faults := p.table()
-	faults = errors.Join(faults, p.save())
+	p.save()
 	defer p.tell()
 	if p.clean && again == ifChanged && p.pushed.Equal(wanted) {
 		return faults
@@ -95,15 +95,16 @@ func (p *Pool) table() (Table, error) {
 type lookup struct {
 	virtual string
 	server  *server
+	host    string // of the server, as configured
 	name    string // what is looked up
 	port    uint16
 	like    netip.Addr // an address of the family to prefer
 	needed  bool       // there is no old address
 }
 
-// nameless lists the servers whose names are to be looked up: until it succeeds
-// for one without an address, and once for one that came back, whose old address
-// will do.
+// nameless lists the servers whose names are to be looked up, until that succeeds:
+// those without an address, and those that came back, whose old address will do
+// meanwhile.
 func (p *Pool) nameless(virtual string) []lookup {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,8 +117,7 @@ func (p *Pool) nameless(virtual string) []lookup {
 		for _, s := range v.servers {
 			needed := !s.address.IsValid() && v.listed(s)
 			if s.Name != "" && (needed || s.stale) {
-				all = append(all, lookup{virtual: name, server: s, name: s.Name, port: s.Port, like: v.Family(), needed: needed})
-				s.stale = false
+				all = append(all, lookup{virtual: name, server: s, host: s.Host, name: s.Name, port: s.Port, like: v.Family(), needed: needed})
 			}
 		}
 	}
@@ -152,7 +152,7 @@ func (p *Pool) one(ctx context.Context, l lookup) (found bool, err error) {
 	case err == nil:
 		return p.found(l, addrs), nil
 	case l.needed:
-		return false, &ServiceError{l.virtual, fmt.Errorf("real server %s is left out: %w", l.server.Host, err)}
+		return false, &ServiceError{l.virtual, fmt.Errorf("real server %s is left out: %w", l.host, err)}
 	}
 	return false, nil
 }
@@ -163,6 +163,7 @@ func (p *Pool) one(ctx context.Context, l lookup) (found bool, err error) {
 func (p *Pool) found(l lookup, addrs []netip.Addr) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	l.server.stale = false
 	best := netip.Addr{}
 	for _, a := range addrs {
 		a = a.Unmap()

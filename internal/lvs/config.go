@@ -16,7 +16,7 @@ type Config struct {
 	Backend       string          `toml:"backend" doc:"What forwards the connections: \"kernel\", Linux's IPVS; \"relay\", an embedded TCP forwarder that needs no privilege; or \"record\", which forwards nothing and only logs what it would; default \"relay\"."`
 	Own           string          `toml:"own" doc:"Which services of the kernel's table are removed if no [[virtual]] wants them: those that monitord \"added\", or \"all\"; default \"added\"."`
 	OnExit        string          `toml:"on_exit" doc:"What becomes of the kernel's table when the daemon ends: \"keep\" leaves it forwarding, \"remove\" takes out what monitord added; default \"keep\"."`
-	Reconcile     plugin.Duration `toml:"reconcile" doc:"How often the kernel's table is compared with what it should be, and mended; default 5s."`
+	Reconcile     plugin.Duration `toml:"reconcile" doc:"How often the kernel's table is compared with what it should be, and mended, 1s to 1m; default 5s."`
 	TCPTimeout    plugin.Duration `toml:"tcp_timeout" doc:"After what silence the kernel forgets a TCP connection; default 0s: as the kernel has it, which is 900s."`
 	TCPFinTimeout plugin.Duration `toml:"tcpfin_timeout" doc:"The same after the FIN; default 0s: as the kernel has it, which is 120s."`
 	UDPTimeout    plugin.Duration `toml:"udp_timeout" doc:"The same of UDP; default 0s: as the kernel has it, which is 300s."`
@@ -51,8 +51,8 @@ func (c Config) Check() error {
 	errs = append(errs, err)
 	_, err = oneOf("on_exit", c.OnExit, []string{OnExitKeep, OnExitRemove})
 	errs = append(errs, err)
-	if c.Reconcile.Std() < time.Second {
-		errs = append(errs, plugin.BadKey("reconcile", "%s is too often: write 1s or more", c.Reconcile.Std()))
+	if r := c.Reconcile.Std(); r < time.Second || r > time.Minute {
+		errs = append(errs, plugin.BadKey("reconcile", "%s is out of range: write 1s to 1m", r))
 	}
 	for _, t := range []struct {
 		key   string

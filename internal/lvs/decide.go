@@ -45,11 +45,21 @@ func (w words) about(r Real) (state alerts.HostState, ok bool) {
 // aliases are the canonical names by which a host group may mean the server, the
 // most exact first.
 func (r Real) aliases() [3]string {
-	bare := r.Name
-	if bare == "" {
-		bare = r.Address.Addr().String()
+	return [3]string{canonical(r.Host), canonical(r.Target()), r.bare()}
+}
+
+// Means reports whether a host of a host group is the server.
+func (r Real) Means(host string) bool {
+	aliases := r.aliases()
+	return slices.Contains(aliases[:], canonical(host))
+}
+
+// bare is the server's host without its port.
+func (r Real) bare() string {
+	if r.Name != "" {
+		return r.Name
 	}
-	return [3]string{canonical(r.Host), canonical(r.Target()), bare}
+	return r.Address.Addr().String()
 }
 
 // canonical brings the forms of one host together: case, brackets, IPv6 zeros.
@@ -75,8 +85,9 @@ type judgement struct {
 }
 
 // judge applies the pool's rule: up while some source says up and none says
-// down; a server that no source has a word on is where start says.
-func judge(r Real, start Start, sources map[string]words) judgement {
+// down. A server that no source has a word on stays in if it was found in the
+// table: what is not known changes nothing. Else it is where start says.
+func judge(r Real, start Start, found bool, sources map[string]words) judgement {
 	var up, down []string
 	for _, source := range slices.Sorted(maps.Keys(sources)) {
 		switch state, _ := sources[source].about(r); state {
@@ -92,6 +103,8 @@ func judge(r Real, start Start, sources map[string]words) judgement {
 		return judgement{false, true, "down, says " + strings.Join(down, ", ")}
 	case len(up) > 0:
 		return judgement{true, true, "up, says " + strings.Join(up, ", ")}
+	case found:
+		return judgement{true, false, "not tested yet, but in the table already"}
 	case start == StartUp:
 		return judgement{true, false, "not tested yet, start = \"up\""}
 	}
@@ -102,15 +115,18 @@ func judge(r Real, start Start, sources map[string]words) judgement {
 type candidate struct {
 	weight int
 	up     bool
+	tested bool // some source has a word on it
+	in     bool // before this decision
 	// lastUp grows with every decision and is the last one that found the
 	// server up; 0 is never.
 	lastUp uint64
 }
 
 // hold returns the servers that min_up keeps in although they are not up: as
-// many as are missing, the ones that were up most recently, the earlier in the
-// configuration of two alike. A server that never was up is not put in, and one
-// of weight 0 is of no use.
+// many as are missing of those that are in, the ones that were up most recently,
+// the earlier in the configuration of two alike. It keeps in and never puts in:
+// when an operator drains the last good server, a bad one is no help. One of
+// weight 0 is of no use.
 func hold(minUp int, servers []candidate) []int {
 	missing := minUp
 	var able []int
@@ -119,7 +135,7 @@ func hold(minUp int, servers []candidate) []int {
 		case s.weight == 0:
 		case s.up:
 			missing--
-		case s.lastUp > 0:
+		case s.lastUp > 0 && s.in:
 			able = append(able, i)
 		}
 	}
@@ -167,37 +183,40 @@ func awaited(r Real, sources map[string]words, followers []string) bool {
 	return false
 }
 
-// weightUp is what counts for the quorum.
-func weightUp(servers []candidate) int {
-	sum := 0
+// weights are what counts for the quorum: of the servers that are up, and of those
+// that could be, nobody having tested the rest.
+func weights(servers []candidate) (up, possible int) {
 	for _, s := range servers {
 		if s.up {
-			sum += s.weight
+			up += s.weight
+		}
+		if s.up || !s.tested {
+			possible += s.weight
 		}
 	}
-	return sum
+	return up, possible
 }
 
 // A quorum is whether enough servers are up.
 type quorum string
 
-// Until all servers have been tested, or enough of them are up, nobody knows.
+// As long as those that nobody tested yet could make it up, nobody knows.
 const (
 	quorumUnknown quorum = ""
 	quorumHad     quorum = "had"
 	quorumLost    quorum = "lost"
 )
 
-// next is the quorum when the servers that are up have this weight together. One
-// that is had is lost below wanted-hysteresis, one that was lost is had again
-// from wanted+hysteresis on.
-func (q quorum) next(weight, wanted, hysteresis int, tested bool) quorum {
+// next is the quorum when the servers that are up have this weight together, and
+// could have the possible one. One that is had is lost below wanted-hysteresis, one
+// that was lost is had again from wanted+hysteresis on.
+func (q quorum) next(weight, possible, wanted, hysteresis int) quorum {
 	switch {
 	case q == quorumHad && weight >= wanted-hysteresis,
 		q == quorumLost && weight >= wanted+hysteresis,
 		q == quorumUnknown && weight >= wanted:
 		return quorumHad
-	case q == quorumUnknown && !tested:
+	case q == quorumUnknown && possible >= wanted:
 		return quorumUnknown
 	}
 	return quorumLost

@@ -46,8 +46,25 @@ func TestJudge(t *testing.T) {
 		{"both up", StartDown, map[string]words{"w:y": {"a": up}, "w:x": {"a": up}}, judgement{true, true, "up, says w:x, w:y"}},
 		{"one down", StartDown, map[string]words{"w:x": {"a": up}, "w:y": {"a": down}}, judgement{false, true, "down, says w:y"}},
 	} {
-		if got := judge(a, tt.start, tt.sources); got != tt.want {
+		if got := judge(a, tt.start, false, tt.sources); got != tt.want {
 			t.Errorf("%s, start %s: %+v, want %+v", tt.name, tt.start, got, tt.want)
+		}
+	}
+}
+
+// TestJudgeOfAServerThatIsThere: until it is known to be down it stays.
+func TestJudgeOfAServerThatIsThere(t *testing.T) {
+	a := realServer("a", "10.0.0.1:80")
+	for _, tt := range []struct {
+		sources map[string]words
+		want    judgement
+	}{
+		{nil, judgement{true, false, "not tested yet, but in the table already"}},
+		{map[string]words{"w:x": {"a": unknown}}, judgement{true, false, "not tested yet, but in the table already"}},
+		{map[string]words{"w:x": {"a": down}}, judgement{false, true, "down, says w:x"}},
+	} {
+		if got := judge(a, StartDown, true, tt.sources); got != tt.want {
+			t.Errorf("%v: %+v, want %+v", tt.sources, got, tt.want)
 		}
 	}
 }
@@ -104,20 +121,25 @@ func TestHearKeepsTheLastWord(t *testing.T) {
 }
 
 func TestHold(t *testing.T) {
+	up := func(lastUp uint64) candidate { return candidate{weight: 1, up: true, in: true, lastUp: lastUp} }
+	failed := func(lastUp uint64) candidate { return candidate{weight: 1, in: true, lastUp: lastUp} }
+	out := func(lastUp uint64) candidate { return candidate{weight: 1, lastUp: lastUp} }
+	weightless := func(c candidate) candidate { c.weight = 0; return c }
 	for _, tt := range []struct {
 		name    string
 		minUp   int
-		servers []candidate // weight, up, lastUp
+		servers []candidate
 		want    []int
 	}{
-		{"enough are up", 1, []candidate{{1, true, 9}, {1, false, 5}}, nil},
-		{"the last one", 1, []candidate{{1, false, 4}, {1, false, 5}}, []int{1}},
-		{"the first of two alike", 1, []candidate{{1, false, 5}, {1, false, 5}}, []int{0}},
-		{"two, one of them up", 2, []candidate{{1, false, 4}, {1, true, 9}, {1, false, 5}}, []int{2}},
-		{"never up is not put in", 2, []candidate{{1, false, 0}, {1, false, 5}}, []int{1}},
-		{"weight 0 is of no use", 1, []candidate{{0, true, 9}, {1, false, 5}, {0, false, 8}}, []int{1}},
-		{"min_up 0", 0, []candidate{{1, false, 5}}, nil},
-		{"more than there are", 5, []candidate{{1, false, 5}, {1, true, 9}}, []int{0}},
+		{"enough are up", 1, []candidate{up(9), failed(5)}, nil},
+		{"the last one", 1, []candidate{failed(4), failed(5)}, []int{1}},
+		{"the first of two alike", 1, []candidate{failed(5), failed(5)}, []int{0}},
+		{"two, one of them up", 2, []candidate{failed(4), up(9), failed(5)}, []int{2}},
+		{"never up is not kept in", 2, []candidate{failed(0), failed(5)}, []int{1}},
+		{"out is not put in", 1, []candidate{out(8), weightless(up(9))}, nil},
+		{"weight 0 is of no use", 1, []candidate{weightless(up(9)), failed(5), weightless(failed(8))}, []int{1}},
+		{"min_up 0", 0, []candidate{failed(5)}, nil},
+		{"more than there are", 5, []candidate{failed(5), up(9)}, []int{0}},
 	} {
 		if got := hold(tt.minUp, tt.servers); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
@@ -165,12 +187,12 @@ func TestForget(t *testing.T) {
 }
 
 // TestHoldAgainstOracle: whatever the numbers, min_up is met exactly as far as
-// servers that ever were up allow, and nobody is held in vain.
+// servers that are in and were up allow, and nobody is held in vain.
 func TestHoldAgainstOracle(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		minUp := rapid.IntRange(0, 5).Draw(r, "min_up")
 		servers := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) candidate {
-			c := candidate{weight: rapid.IntRange(0, 2).Draw(r, "weight"), up: rapid.Bool().Draw(r, "up"), lastUp: rapid.Uint64Range(0, 4).Draw(r, "last up")}
+			c := candidate{weight: rapid.IntRange(0, 2).Draw(r, "weight"), up: rapid.Bool().Draw(r, "up"), in: rapid.Bool().Draw(r, "in"), lastUp: rapid.Uint64Range(0, 4).Draw(r, "last up")}
 			if c.up {
 				c.lastUp = 9
 			}
@@ -182,7 +204,7 @@ func TestHoldAgainstOracle(t *testing.T) {
 			switch {
 			case s.weight > 0 && s.up:
 				ups++
-			case s.weight > 0 && s.lastUp > 0:
+			case s.weight > 0 && s.lastUp > 0 && s.in:
 				able++
 			case slices.Contains(held, i):
 				r.Fatalf("server %d is held: %+v", i, s)
@@ -193,7 +215,7 @@ func TestHoldAgainstOracle(t *testing.T) {
 		}
 		for _, h := range held {
 			for i, s := range servers {
-				if !s.up && s.weight > 0 && s.lastUp > servers[h].lastUp && !slices.Contains(held, i) {
+				if !s.up && s.in && s.weight > 0 && s.lastUp > servers[h].lastUp && !slices.Contains(held, i) {
 					r.Fatalf("%d is held, and %d was up after it", h, i)
 				}
 			}

@@ -24,6 +24,9 @@ type Drained struct {
 // or after a time; 0 is each service's drain_timeout. It returns the names of the
 // services concerned. A server that is drained already gets the new time.
 func (p *Pool) Drain(ctx context.Context, virtual, host string, timeout time.Duration) ([]string, error) {
+	if timeout < 0 {
+		return nil, fmt.Errorf("%s is no time to wait", timeout)
+	}
 	return p.carryOut(ctx, virtual, host, func(v *virtualPool, s *server) {
 		d := Drained{Since: p.now(), Until: p.now().Add(timeout)}
 		if timeout == 0 {
@@ -65,8 +68,7 @@ func (p *Pool) changeServers(virtual, host string, change func(*virtualPool, *se
 		found := false
 		for _, s := range v.servers {
 			hosts = append(hosts, s.Host)
-			aliases := s.aliases()
-			if slices.Contains(aliases[:], canonical(host)) {
+			if s.Means(host) {
 				change(v, s)
 				found = true
 			}

@@ -1,8 +1,8 @@
 package lvs
 
 import (
-	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/monitord/monitord/alerts"
@@ -53,10 +53,6 @@ func (m Memory) Aged() Memory {
 	}
 	return old
 }
-
-// refresh is how often the memory is written although nothing changed, so that its
-// time tells until when the daemon lived.
-const refresh = 30 * time.Second
 
 // memory is what to remember now.
 func (p *Pool) memory() Memory {
@@ -109,7 +105,7 @@ func (v *virtualPool) restore(m VirtualMemory) {
 		v.quorum, v.lost = q, m.Lost
 	}
 	for _, s := range v.servers {
-		of, known := m.Servers[s.Host]
+		of, known := m.of(v.Reals, s.Real)
 		if !known {
 			continue
 		}
@@ -123,35 +119,47 @@ func (v *virtualPool) restore(m VirtualMemory) {
 	}
 }
 
+// of is what is remembered of a server, or of the only one of its host if its port
+// or the way it is written changed.
+func (m VirtualMemory) of(reals []Real, r Real) (ServerMemory, bool) {
+	if exact, known := m.Servers[r.Host]; known {
+		return exact, true
+	}
+	var found []ServerMemory
+	for host, s := range m.Servers {
+		if name, _, err := splitHost(host); err == nil && strings.EqualFold(name, r.bare()) {
+			found = append(found, s)
+		}
+	}
+	same := 0
+	for _, other := range reals {
+		if other.bare() == r.bare() {
+			same++
+		}
+	}
+	if len(found) == 1 && same == 1 {
+		return found[0], true
+	}
+	return ServerMemory{}, false
+}
+
 // save writes what is to be remembered, if it has changed. It is called by whoever
 // has the turn.
-func (p *Pool) save() error {
+func (p *Pool) save() {
 	if p.remember == nil {
-		return nil
+		return
 	}
 	p.mu.Lock()
 	changes, m := p.changes, Memory{}
-	due := changes != p.saved || p.now().Sub(p.savedAt) >= refresh
-	if due {
+	if changes != p.saved {
 		m = p.memory()
 	}
 	p.mu.Unlock()
-	if !due {
-		return nil
+	if changes != p.saved {
+		p.remember(m)
+		p.saved = changes
 	}
-	if err := p.remember(m); err != nil {
-		return &MemoryError{err}
-	}
-	p.saved, p.savedAt = changes, p.now()
-	return nil
 }
-
-// A MemoryError says that a restart would not know what the pool knows now. The
-// backend follows all the same.
-type MemoryError struct{ Err error }
-
-func (e *MemoryError) Error() string { return fmt.Sprintf("remember who is in the pools: %v", e.Err) }
-func (e *MemoryError) Unwrap() error { return e.Err }
 
 // A QuorumChange tells that a virtual service has lost its quorum, or has it
 // again.

@@ -45,7 +45,8 @@ type world struct {
 	active   map[int]int
 	memory   []byte // as it was last written
 	quorums  []string
-	refuse   error
+	writes   int
+	found    lvs.Table // what the backend has at the next start
 	virtuals []lvs.Virtual
 }
 
@@ -76,16 +77,17 @@ func (w *world) start(t testing.TB, m lvs.Memory) {
 		Quorum: func(q lvs.QuorumChange) {
 			w.quorums = append(w.quorums, fmt.Sprint(q.Had, " ", q.Weight, "/", q.Quorum))
 		},
-		Remember: func(m lvs.Memory) error {
-			if w.refuse != nil {
-				return w.refuse
-			}
+		Found: w.found,
+		Remember: func(m lvs.Memory) {
+			w.writes++
 			text, err := json.Marshal(m)
+			if err != nil {
+				t.Error(err)
+			}
 			w.memory = text
-			return err
 		},
 	})
-	if err := w.Reconfigure(t.Context(), w.virtuals, nil); err != nil && w.refuse == nil {
+	if err := w.Reconfigure(t.Context(), w.virtuals, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -210,12 +212,12 @@ func TestQuorumWithHysteresis(t *testing.T) {
 		c.Quorum, c.QuorumHysteresis, c.MinUp, c.Sorry = 3, 1, new(0), &lvs.RealConfig{Host: host(9)}
 	}))
 	for _, step := range []struct{ say, table, told string }{
-		{"1 up, 2 up", "9", ""},
+		{"1 up, 2 up", "1*0 2*0 9", ""},
 		{"3 up", "1 2 3", ""}, // had from the beginning is no news
 		{"3 down", "1 2", ""}, // 3-1 is enough to keep it
-		{"2 down", "9", "false 1/3"},
-		{"2 up", "9", ""},
-		{"3 up", "9", ""}, // 3+1 are needed to get it back
+		{"2 down", "1*0 9", "false 1/3"},
+		{"2 up", "1*0 2*0 9", ""},
+		{"3 up", "1*0 2*0 3*0 9", ""}, // 3+1 are needed to get it back
 		{"4 up", "1 2 3 4", "true 4/3"},
 	} {
 		w.quorums = nil
@@ -293,29 +295,161 @@ func TestOldMemoryKeepsTheOperatorsWord(t *testing.T) {
 	w.mustHave(t, "1 2 3*0")
 }
 
-func TestMemoryThatCannotBeWritten(t *testing.T) {
-	w := newWorld(t, virtual(t, 2))
-	w.refuse = errors.New("no space left on device")
-	w.report(t, "web:http", "1 up, 2 up") // who reports is not bothered
-	if err := w.Tick(t.Context()); !errors.Is(err, w.refuse) {
-		t.Errorf("the error of the disk is %v", err)
-	}
-	w.mustHave(t, "1 2") // the backend follows all the same
-	w.refuse = nil
-	w.tick(t, time.Second)
-	w.restart(t)
-	w.mustHave(t, "1 2")
-}
-
 func TestMemoryWritesOnlyNews(t *testing.T) {
 	w := newWorld(t, virtual(t, 2))
 	w.report(t, "web:http", "1 up, 2 up")
-	w.refuse = errors.New("written again")
+	before := w.writes
 	w.report(t, "web:http", "1 up, 2 up")
-	w.tick(t, 29*time.Second)
-	w.now = w.now.Add(time.Second)
-	if err := w.Tick(t.Context()); !errors.Is(err, w.refuse) {
-		t.Errorf("the memory was not refreshed after half a minute: %v", err)
+	w.tick(t, time.Minute)
+	if w.writes != before {
+		t.Errorf("%d writes without news", w.writes-before)
+	}
+}
+
+// TestServersInTheTableStay: a daemon that takes over a table which forwards, and
+// knows nothing, takes nobody out before a test says so.
+func TestServersInTheTableStay(t *testing.T) {
+	v := virtual(t, 3)
+	w := newWorld(t, v)
+	w.found = lvs.Full([]lvs.Virtual{v})
+	w.found[0].Servers[2].Weight = 0 // somebody drained it: that is not in
+	w.start(t, lvs.Memory{})
+	w.mustHave(t, "1 2")
+	w.report(t, "web:http", "1 up, 2 down, 3 up")
+	w.mustHave(t, "1 3")
+}
+
+// TestWhatIsKnownIsStrongerThanTheTable: a failed server is not kept in because
+// the kernel still has it.
+func TestWhatIsKnownIsStrongerThanTheTable(t *testing.T) {
+	v := virtual(t, 2)
+	w := newWorld(t, v)
+	w.report(t, "web:http", "1 up, 2 down")
+	w.found = lvs.Full([]lvs.Virtual{v})
+	w.restart(t)
+	w.mustHave(t, "1")
+}
+
+// TestRenamedServiceKeepsItsPool: by its address.
+func TestRenamedServiceKeepsItsPool(t *testing.T) {
+	w := newWorld(t, virtual(t, 2))
+	w.report(t, "web:http", "1 up, 2 down")
+	w.reconfigure(t, nil, virtual(t, 2, func(c *lvs.VirtualConfig) { c.Name = "shop" }))
+	w.mustHave(t, "1")
+}
+
+// TestDrainOutlivesAnotherPort: and another way of writing the host.
+func TestDrainOutlivesAnotherPort(t *testing.T) {
+	w := newWorld(t, virtual(t, 2))
+	w.report(t, "web:http", "1 up, 2 up")
+	w.active[2] = 1
+	w.drain(t, 2, time.Hour)
+	w.virtuals = []lvs.Virtual{virtual(t, 2, func(c *lvs.VirtualConfig) { c.Address, c.Real[1].Host = "10.0.0.100:81", host(2)+":81" })}
+	w.reconfigure(t, nil, w.virtuals...)
+	w.mustHave(t, "1 2*0")
+	w.restart(t)
+	w.mustHave(t, "1 2*0")
+}
+
+// TestSorryServerCutsNobody: servers that are up, or drained, keep their
+// connections while the sorry server gets the new ones.
+func TestSorryServerCutsNobody(t *testing.T) {
+	w := newWorld(t, virtual(t, 3, func(c *lvs.VirtualConfig) { c.Quorum, c.Sorry = 3, &lvs.RealConfig{Host: host(9)} }))
+	w.report(t, "web:http", "1 up, 2 up, 3 up")
+	w.active[3] = 50
+	w.drain(t, 3, time.Hour)
+	w.mustHave(t, "1*0 2*0 3*0 9")
+	w.report(t, "web:http", "1 down")
+	w.mustHave(t, "2*0 3*0 9")
+}
+
+// TestDrainPutsNobodyIn: min_up keeps a server in, it does not put a bad one in
+// because an operator drains the good one.
+func TestDrainPutsNobodyIn(t *testing.T) {
+	w := newWorld(t, virtual(t, 2))
+	w.report(t, "web:http", "1 up, 2 up")
+	w.report(t, "web:http", "2 down")
+	w.active[1] = 1
+	w.drain(t, 1, time.Hour)
+	w.mustHave(t, "1*0")
+	w.restart(t)
+	w.mustHave(t, "1*0")
+}
+
+// TestQuorumIsLostWithoutTheUntested: when they could not make it up, or two are
+// down of three and nobody ever tests the third but two are needed.
+func TestQuorumIsLostWithoutTheUntested(t *testing.T) {
+	w := newWorld(t, virtual(t, 3, func(c *lvs.VirtualConfig) { c.Quorum, c.MinUp = 2, new(0) }))
+	w.report(t, "web:http", "1 down")
+	if len(w.quorums) > 0 {
+		t.Errorf("told %q, and two could still be up", w.quorums)
+	}
+	w.report(t, "web:http", "2 down")
+	if want := []string{"false 0/2"}; !slices.Equal(w.quorums, want) {
+		t.Errorf("told %q, want %q", w.quorums, want)
+	}
+}
+
+// A nameServer answers for a name server.
+type nameServer map[string]string
+
+func (n nameServer) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if n[host] == "" {
+		return nil, errors.New("no answer")
+	}
+	return []netip.Addr{netip.MustParseAddr(n[host])}, nil
+}
+
+// TestNameOfTheVirtualServiceItself: a name server's mistake does not make a
+// circle, nor mix families; the good ones serve on.
+func TestNameOfTheVirtualServiceItself(t *testing.T) {
+	c := lvs.DefaultVirtualConfig()
+	c.Name, c.Address, c.Start = "web", "10.0.0.100:80", "up"
+	c.Real = []lvs.RealConfig{{Host: "good"}, {Host: "self"}, {Host: "six"}}
+	v, err := c.Build(lvs.BackendKernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := record.New(nil)
+	p := lvs.NewPool(lvs.PoolConfig{Backend: r, Resolver: nameServer{"good": "10.0.0.1", "self": "10.0.0.100", "six": "fd00::6"}})
+	err = p.Reconfigure(t.Context(), []lvs.Virtual{v}, nil)
+	for _, want := range []string{"real server self has the virtual service's own address", "real server six has the address fd00::6, of another family"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q in it", err, want)
+		}
+	}
+	if got := tableText(r.Table()); got != "1" {
+		t.Errorf("the table has %q, want 1", got)
+	}
+}
+
+// TestNameServerThatIsBack: a remembered address serves until there is a new one,
+// however long the name server is away.
+func TestNameServerThatIsBack(t *testing.T) {
+	v := virtual(t, 0, func(c *lvs.VirtualConfig) { c.Real = []lvs.RealConfig{{Host: "web1"}} })
+	m := lvs.Memory{Virtuals: map[string]lvs.VirtualMemory{"web": {
+		Said:    map[string]map[string]string{"web:http": {"web1": "up"}},
+		Servers: map[string]lvs.ServerMemory{"web1": {In: true, LastUp: 1, Address: netip.MustParseAddrPort("10.0.0.1:80")}},
+	}}}
+	r, dns := record.New(nil), nameServer{}
+	p := lvs.NewPool(lvs.PoolConfig{Backend: r, Resolver: dns, Memory: m})
+	if err := p.Reconfigure(t.Context(), []lvs.Virtual{v}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := p.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := tableText(r.Table()); got != "1" {
+		t.Fatalf("without a name server the table has %q, want 1", got)
+	}
+	dns["web1"] = "10.0.0.7"
+	if err := p.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := tableText(r.Table()); got != "7" {
+		t.Errorf("with the name server back the table has %q, want 7", got)
 	}
 }
 

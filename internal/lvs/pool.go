@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -36,15 +37,15 @@ type Pool struct {
 	turn   chan struct{}
 	pushed Table
 	clean  bool // the backend has accepted pushed
-	// saved counts the changes that have been remembered, the last time at savedAt.
-	saved   uint64
-	savedAt time.Time
+	// saved counts the changes that have been remembered.
+	saved uint64
 
 	quorum   func(QuorumChange)
-	remember func(Memory) error
+	remember func(Memory)
 	// Of what follows, mu protects all.
 	changes    uint64 // of what is remembered
 	remembered map[string]VirtualMemory
+	atStart    Table          // what the backend held before the first Reconfigure
 	news       []QuorumChange // not told yet
 }
 
@@ -64,10 +65,13 @@ type PoolConfig struct {
 	// Memory is what an earlier pool left, for the services of the first
 	// [Pool.Reconfigure].
 	Memory Memory
-	// Remember writes what a later pool has to know, before the backend is told,
-	// and every half minute; nil is nowhere. If it fails, the backend follows all
-	// the same, and [Pool.Tick] and [Pool.Apply] return a [MemoryError].
-	Remember func(Memory) error
+	// Found is what the backend's table holds: a server that is in it stays in until
+	// it is known to be down.
+	Found Table
+	// Remember writes what a later pool has to know, before the backend is told;
+	// nil is nowhere. It must return soon, written or not: a disk that hangs or is
+	// full is no reason to keep a failed server in.
+	Remember func(Memory)
 }
 
 // NewPool returns a pool without virtual services; [Pool.Reconfigure] gives it
@@ -76,7 +80,7 @@ func NewPool(c PoolConfig) *Pool {
 	p := &Pool{
 		backend: c.Backend, resolver: c.Resolver, now: c.Now,
 		virtuals: map[string]*virtualPool{}, turn: make(chan struct{}, 1),
-		quorum: c.Quorum, remember: c.Remember, remembered: c.Memory.Virtuals,
+		quorum: c.Quorum, remember: c.Remember, remembered: c.Memory.Virtuals, atStart: c.Found,
 	}
 	if p.resolver == nil {
 		p.resolver = net.DefaultResolver
@@ -113,6 +117,8 @@ type server struct {
 	stale bool
 	// drained is the operator's wish; nil is none.
 	drained *Drained
+	// found says that it was in the backend's table when the pool was made.
+	found bool
 }
 
 // decide brings the servers' standing in line with what the sources said, and
@@ -121,14 +127,13 @@ func (v *virtualPool) decide(now time.Time) (QuorumChange, bool) {
 	forget(v.Reals, v.sources, v.followers)
 	v.decisions++
 	candidates := make([]candidate, len(v.servers))
-	tested := true
 	for i, s := range v.servers {
-		s.judgement = judge(s.Real, v.Start, v.sources)
-		tested = tested && s.tested
+		s.judgement = judge(s.Real, v.Start, s.found, v.sources)
+		s.found = s.found && !s.tested
 		if s.up {
 			s.lastUp = v.decisions
 		}
-		candidates[i] = candidate{weight: s.Weight, up: s.up, lastUp: s.lastUp}
+		candidates[i] = candidate{weight: s.Weight, up: s.up, tested: s.tested, in: s.in, lastUp: s.lastUp}
 		if s.drained != nil {
 			candidates[i].weight = 0
 		}
@@ -141,9 +146,9 @@ func (v *virtualPool) decide(now time.Time) (QuorumChange, bool) {
 			s.stale = in
 		}
 	}
-	weight := weightUp(candidates)
+	weight, possible := weights(candidates)
 	before := v.quorum
-	v.quorum = before.next(weight, v.Quorum, v.Hysteresis, tested)
+	v.quorum = before.next(weight, possible, v.Quorum, v.Hysteresis)
 	if before != quorumLost && v.quorum == quorumLost {
 		v.lost = now
 	}
@@ -177,6 +182,10 @@ func (v *virtualPool) table() ([]Server, error) {
 			errs = append(errs, &ServiceError{v.Name, fmt.Errorf("real server %s has the address %s, which %s has too: it is left out", s.Host, s.address, other)})
 			continue
 		}
+		if err := v.suits(s); err != nil {
+			errs = append(errs, &ServiceError{v.Name, err})
+			continue
+		}
 		by[s.address] = s.Host
 		servers = append(servers, s.server(s.address, v.weight(s)))
 	}
@@ -186,10 +195,28 @@ func (v *virtualPool) table() ([]Server, error) {
 	return servers, errors.Join(errs...)
 }
 
+// suits says why an address that a name server gave cannot be used. Addresses of
+// the configuration were checked when it was read.
+func (v *virtualPool) suits(s *server) error {
+	for _, id := range v.IDs {
+		a := s.address.Addr()
+		switch {
+		case s.Forward == Local:
+		case s.address == id.Address, s.Forward != "" && a == id.Address.Addr():
+			return fmt.Errorf("real server %s has the virtual service's own address %s: it is left out", s.Host, a)
+		case s.Forward != "" && s.Forward != Tunneling && a.BitLen() != id.Address.Addr().BitLen():
+			return fmt.Errorf("real server %s has the address %s, of another family than the virtual service: it is left out", s.Host, a)
+		}
+	}
+	return nil
+}
+
 // sorry reports whether the sorry server takes the connections.
 func (v *virtualPool) sorry() bool { return v.Sorry != nil && v.quorum != quorumHad }
 
-// listed reports whether the server is in the table, if only with weight 0.
+// listed reports whether the server is in the table, if only with weight 0 so that
+// its connections go on: those of a server that is drained, and of one that is up
+// while the sorry server takes the new ones.
 func (v *virtualPool) listed(s *server) bool {
 	switch {
 	case s.drained != nil && s.drained.Gone:
@@ -197,7 +224,7 @@ func (v *virtualPool) listed(s *server) bool {
 	case v.OnFailure == Quiesce:
 		return true
 	}
-	return s.in && !v.sorry()
+	return s.in
 }
 
 // weight is the server's weight in the table.
@@ -219,38 +246,109 @@ func (p *Pool) Reconfigure(ctx context.Context, virtuals []Virtual, followers ma
 	p.order, p.virtuals = nil, map[string]*virtualPool{}
 	for _, v := range virtuals {
 		p.order = append(p.order, v.Name)
-		next := old[v.Name].succeed(v, followers[v.Name], p.now())
-		if before, ok := p.remembered[v.Name]; ok && old[v.Name] == nil {
-			next.restore(before)
+		before := predecessor(old, v)
+		next := before.succeed(v, followers[v.Name], p.now())
+		if m, ok := p.remembered[v.Name]; ok && before == nil {
+			next.restore(m)
 		}
+		next.find(p.atStart)
 		p.virtuals[v.Name] = next
 		p.decided(next)
 	}
-	p.remembered = nil
+	p.remembered, p.atStart = nil, nil
 	p.mu.Unlock()
 	return p.Apply(ctx)
+}
+
+// predecessor is the service's pool before a reload: of its name, or else of its
+// address under another name.
+func predecessor(old map[string]*virtualPool, v Virtual) *virtualPool {
+	if before := old[v.Name]; before != nil {
+		return before
+	}
+	for _, name := range slices.Sorted(maps.Keys(old)) {
+		if old[name].IDs[0] == v.IDs[0] {
+			return old[name].clone()
+		}
+	}
+	return nil
+}
+
+// clone is a pool that shares nothing that changes: the old one may live on under
+// its name at another address.
+func (v *virtualPool) clone() *virtualPool {
+	c := *v
+	c.sources = make(map[string]words, len(v.sources))
+	for source, w := range v.sources {
+		c.sources[source] = maps.Clone(w)
+	}
+	c.servers = make([]*server, len(v.servers))
+	for i, s := range v.servers {
+		one := *s
+		c.servers[i] = &one
+	}
+	return &c
+}
+
+// find notes which servers the backend's table has already.
+func (v *virtualPool) find(table Table) {
+	for _, id := range v.IDs {
+		service, there := table.Find(id)
+		if !there {
+			continue
+		}
+		for _, s := range v.servers {
+			s.found = s.found || slices.ContainsFunc(service.Servers, func(t Server) bool { return t.Address == s.address && t.Weight > 0 })
+		}
+	}
 }
 
 // succeed makes the pool of a service's new configuration; the receiver is nil
 // if there was none.
 func (v *virtualPool) succeed(config Virtual, followers []string, now time.Time) *virtualPool {
 	next := &virtualPool{Virtual: config, followers: followers, sources: map[string]words{}}
-	old := map[string]*server{}
 	if v != nil {
 		next.sources, next.decisions, next.quorum, next.lost = v.sources, v.decisions, v.quorum, v.lost
-		for _, s := range v.servers {
-			old[s.Host+" "+s.Target()] = s
-		}
 	}
-	for _, r := range config.Reals {
+	for i, r := range config.Reals {
 		s := &server{since: now, address: r.Address}
-		if before := old[r.Host+" "+r.Target()]; before != nil {
-			s = before
+		if v != nil {
+			s = v.heir(config.Reals, i, now)
 		}
 		s.Real = r
 		next.servers = append(next.servers, s)
 	}
 	return next
+}
+
+// heir is the server that the one at i of the new configuration continues: the
+// same, or the only one of that host if its port or the way it is written changed.
+func (v *virtualPool) heir(reals []Real, i int, now time.Time) *server {
+	r := reals[i]
+	var same, sameHost []*server
+	for _, s := range v.servers {
+		switch {
+		case s.Host == r.Host && s.Target() == r.Target():
+			same = append(same, s)
+		case s.bare() == r.bare():
+			sameHost = append(sameHost, s)
+		}
+	}
+	only := 0
+	for _, other := range reals {
+		if other.bare() == r.bare() {
+			only++
+		}
+	}
+	fresh := &server{since: now, address: r.Address}
+	switch {
+	case len(same) > 0:
+		return same[0]
+	case len(sameHost) == 1 && only == 1:
+		old := sameHost[0]
+		fresh.in, fresh.since, fresh.lastUp, fresh.drained, fresh.found = old.in, old.since, old.lastUp, old.drained, old.found
+	}
+	return fresh
 }
 
 // decided decides anew on a virtual service, of which something has changed.
@@ -381,7 +479,7 @@ func (e *RefusedError) Error() string {
 // Unwrap says that the report has been taken in.
 func (e *RefusedError) Unwrap() error { return alerts.ErrDelivered }
 
-// concerning leaves out of an error what does not concern one virtual service.
+// concerning leaves out of an error what concerns other virtual services.
 func concerning(virtual string, err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var kept []error
@@ -392,9 +490,6 @@ func concerning(virtual string, err error) error {
 	}
 	if s, ok := errors.AsType[*ServiceError](err); ok && s.Virtual != virtual {
 		return nil
-	}
-	if _, ok := errors.AsType[*MemoryError](err); ok {
-		return nil // who reports can do nothing about the disk
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/monitord/monitord/internal/plugin"
@@ -46,6 +47,8 @@ func (c VirtualConfig) sorry(v Virtual, relay bool) (*Real, error) {
 		return nil, plugin.BadKey("sorry.host", "%q is %d servers: write one", c.Sorry.Host, len(all))
 	case all[0].Name != "":
 		return nil, plugin.BadKey("sorry.host", "%q is not an IP address: write the address itself, because the name server may be down when it is needed", c.Sorry.Host)
+	case slices.ContainsFunc(v.Reals, func(r Real) bool { return r.Target() == all[0].Target() }):
+		return nil, plugin.BadKey("sorry.host", "%q is a real server too: the sorry server is for when these are down", c.Sorry.Host)
 	case all[0].Weight == 0:
 		return nil, plugin.BadKey("sorry.weight", "a sorry server of weight 0 would get no connections")
 	}
@@ -90,16 +93,9 @@ func (c RealConfig) build(key string, of VirtualConfig, v Virtual, relay bool) (
 
 // hosts are the texts of the servers, one but for a range.
 func (c RealConfig) hosts(key string) ([]string, error) {
-	if !looksLikeRange(c.Host) {
-		return []string{c.Host}, nil
-	}
-	addresses, err := addressRange(c.Host)
+	hosts, err := Hosts(c.Host)
 	if err != nil {
-		return nil, plugin.BadKey(key+".host", "%q is no range of addresses: %w", c.Host, err)
-	}
-	hosts := make([]string, len(addresses))
-	for i, a := range addresses {
-		hosts[i] = a.String()
+		return nil, plugin.BadKey(key+".host", "%w", err)
 	}
 	return hosts, nil
 }
@@ -238,6 +234,8 @@ func (c RealConfig) suitsOne(key string, r Real, id ServiceID, relay bool) error
 		return plugin.BadKey(at, "%q is the virtual service itself: its connections would come back to it", c.Host)
 	case relay:
 		return nil
+	case r.Address.IsValid() && kernelAddress(addr) != nil:
+		return plugin.BadKey(at, "%w", kernelAddress(addr))
 	case addr == virtual.Addr() && r.Forward != Local:
 		return plugin.BadKey(at, "%q is the virtual service's own address: write the real server's, or forward = %q if this director serves it itself", c.Host, Local)
 	case addr.IsValid() && addr.BitLen() != virtual.Addr().BitLen() && r.Forward != Tunneling:

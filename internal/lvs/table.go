@@ -35,7 +35,8 @@ type Counter interface {
 }
 
 // Counts holds what is known of each server of each service, those included
-// that were removed and still have connections.
+// that were removed and still have connections; and under the zero address, if the
+// backend counts that, what the service had in all, with servers that left it.
 type Counts map[ServiceID]map[netip.AddrPort]Count
 
 // A Count is the traffic of one real server in one service.
@@ -104,7 +105,7 @@ type ServiceID struct {
 
 func (id ServiceID) String() string {
 	if id.Protocol == FWMark {
-		return strings.TrimPrefix(id.ipvsadm(), "-f ")
+		return string(FWMark) + strings.TrimPrefix(id.ipvsadm(), "-f")
 	}
 	return fmt.Sprintf("%s %s", id.Protocol, id.Address)
 }

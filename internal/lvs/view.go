@@ -15,6 +15,9 @@ type ServiceView struct {
 	Persistence int          `json:"persistence,omitempty"` // seconds
 	Mask        int          `json:"mask,omitempty"`        // of persistence
 	Servers     []ServerView `json:"servers"`
+	// Count is the service's in all: what its servers have together, and if the
+	// backend counts that, what servers had that left it.
+	Count
 }
 
 // A ServerView is a real server of it.
@@ -43,6 +46,14 @@ func (t Table) View(counts Counts) []ServiceView {
 				Address: r.Address, Weight: r.Weight, Forward: r.Forward, Tunnel: r.Tunnel.Type, Port: r.Tunnel.Port, Checksum: r.Tunnel.Checksum,
 				Upper: r.Upper, Lower: r.Lower, Count: counts[s.ID][r.Address],
 			})
+		}
+		whole, counted := counts[s.ID][netip.AddrPort{}]
+		for _, r := range v.Servers {
+			v.Count = v.Plus(r.Count)
+		}
+		if counted {
+			whole.Active, whole.Inactive = v.Active, v.Inactive
+			v.Count = whole
 		}
 		all = append(all, v)
 	}

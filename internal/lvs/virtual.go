@@ -31,7 +31,7 @@ type VirtualConfig struct {
 	Quorum             int             `toml:"quorum" doc:"The weight of servers, all together, that must be up; default 1."`
 	QuorumHysteresis   int             `toml:"quorum_hysteresis" doc:"By how much the weight must go below the quorum to lose it, and above it to get it back; default 0."`
 	Start              string          `toml:"start" doc:"Where a real server is before its first result: \"down\" is out, \"up\" is in; default \"down\"."`
-	Drain              string          `toml:"drain" doc:"What happens to the connections of a removed server: \"drain\" lets them go on for drain_timeout (in the kernel: until it forgets them, should the server come back), \"cut\" ends them at once; default \"drain\"."`
+	Drain              string          `toml:"drain" doc:"What happens to the connections of a removed server: \"drain\" lets them go on for drain_timeout (in the kernel: until it forgets them, should the server come back), \"cut\" ends them at once, which in the kernel is a switch for all services; default \"drain\"."`
 	DrainTimeout       plugin.Duration `toml:"drain_timeout" doc:"How long the connections of a removed or drained server may go on; default 60s."`
 	ConnectTimeout     plugin.Duration `toml:"connect_timeout" doc:"How long the relay waits for a real server to accept a connection; default 3s."`
 	Real               []RealConfig    `toml:"real" doc:"The real servers."`
@@ -92,8 +92,8 @@ func (c VirtualConfig) Build(backend string) (Virtual, error) {
 	errs[10] = c.checkRest(v)
 	if relay {
 		errs[11] = c.relayLacks(v)
-	} else if len(v.IDs) > 0 && c.FWMark == 0 && v.Family().IsUnspecified() {
-		errs[12] = plugin.BadKey("address", "%q: the kernel needs the address itself; only the relay can serve all of them", c.Address)
+	} else if len(v.IDs) > 0 && c.FWMark == 0 {
+		errs[12] = c.kernelLacks(v)
 	}
 	return v, errors.Join(errs[:]...)
 }
@@ -228,6 +228,17 @@ func (c VirtualConfig) mask(v Virtual) (int, error) {
 		return p.Bits(), nil
 	}
 	return bad("%q is no netmask: write \"255.255.255.0\" or \"/24\", for IPv6 \"/64\"", text)
+}
+
+// kernelLacks blames an address that only the relay can serve.
+func (c VirtualConfig) kernelLacks(v Virtual) error {
+	if v.Family().IsUnspecified() {
+		return plugin.BadKey("address", "%q: the kernel needs the address itself; only the relay can serve all of them", c.Address)
+	}
+	if err := kernelAddress(v.Family()); err != nil {
+		return plugin.BadKey("address", "%w", err)
+	}
+	return nil
 }
 
 // relayLacks blames what only the kernel can do.

@@ -130,6 +130,16 @@ func TestBlamesOfTheKernel(t *testing.T) {
 		{func(c *lvs.VirtualConfig) { c.Sorry = &lvs.RealConfig{Host: "sorry.example"} }, `sorry.host: "sorry.example" is not an IP address: write the address itself, because the name server may be down when it is needed`},
 		{func(c *lvs.VirtualConfig) { c.Sorry = &lvs.RealConfig{Host: "10.0.0.8-9"} }, `sorry.host: "10.0.0.8-9" is 2 servers: write one`},
 		{func(c *lvs.VirtualConfig) { c.Sorry = &lvs.RealConfig{Host: "10.0.0.9", Weight: new(0)} }, `sorry.weight: a sorry server of weight 0 would get no connections`},
+		{func(c *lvs.VirtualConfig) { c.Sorry = &lvs.RealConfig{Host: "10.0.0.2"} }, `sorry.host: "10.0.0.2" is a real server too: the sorry server is for when these are down`},
+		{func(c *lvs.VirtualConfig) { c.Real[0].Host = "0.0.0.0" }, `real[0].host: "0.0.0.0" is not the address of one machine`},
+		{func(c *lvs.VirtualConfig) { c.Real[0].Host = "224.0.0.5" }, `real[0].host: "224.0.0.5" is not the address of one machine`},
+		{func(c *lvs.VirtualConfig) {
+			c.Address, c.Real = "[fd00::1]:80", []lvs.RealConfig{{Host: "fe80::1%br-lan"}}
+		}, `real[0].host: "fe80::1%br-lan" has a zone, which the kernel's IPVS does not know: write a global address`},
+		{func(c *lvs.VirtualConfig) {
+			c.Address, c.Real = "[fe80::1%eth0]:80", []lvs.RealConfig{{Host: "fd00::1"}}
+		}, `address: "fe80::1%eth0" has a zone, which the kernel's IPVS does not know: write a global address`},
+		{func(c *lvs.VirtualConfig) { c.Address = "255.255.255.255:80" }, `address: "255.255.255.255" is not the address of one machine`},
 		{func(c *lvs.VirtualConfig) { c.Sorry = &lvs.RealConfig{Host: "10.0.0.9:81"} }, `sorry.host: forward = "dr" cannot change the port from 80 to 81, because the server gets the packets as the client sent them: use "nat" or "fullnat" for that`},
 	} {
 		_, err := config(tt.change).Build(lvs.BackendKernel)

@@ -182,6 +182,34 @@ func (s *Store) sync() error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
+// Peek reads a document of a folder that another process may hold, and changes
+// nothing; its errors are those of Load, but that a damaged document stays where it
+// is.
+func Peek(dir string, d Document, into any) (saved time.Time, err error) {
+	saved, body, err := read(dir, d)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return time.Time{}, fmt.Errorf("load %s: %w", d.Name, err)
+	}
+	return saved, nil
+}
+
+func read(dir string, d Document) (saved time.Time, body []byte, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, d.file()))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return saved, nil, fmt.Errorf("load %s: %w", d.Name, ErrNone)
+	case err != nil:
+		return saved, nil, fmt.Errorf("load %s: %w", d.Name, err)
+	}
+	if saved, body, err = d.decode(text); err != nil {
+		return saved, nil, &Damaged{Name: d.Name, Why: err.Error()}
+	}
+	return saved, body, nil
+}
+
 // Load reads a document into what into points to, and returns when it was saved.
 // The error is [ErrNone] if there is none, and a [*Damaged] if it cannot be used;
 // into may be half filled then. Any other error is the disk's.
@@ -189,16 +217,15 @@ func (s *Store) Load(d Document, into any) (saved time.Time, err error) {
 	if err := s.usable(); err != nil {
 		return saved, fmt.Errorf("load %s: %w", d.Name, err)
 	}
-	text, err := os.ReadFile(filepath.Join(s.dir, d.file()))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return saved, fmt.Errorf("load %s: %w", d.Name, ErrNone)
-	case err != nil:
-		return saved, fmt.Errorf("load %s: %w", d.Name, err)
+	saved, body, err := read(s.dir, d)
+	damaged, isDamaged := errors.AsType[*Damaged](err)
+	if err != nil && !isDamaged {
+		return time.Time{}, err
 	}
-	saved, body, err := d.decode(text)
 	if err == nil {
 		err = json.Unmarshal(body, into)
+	} else {
+		err = errors.New(damaged.Why)
 	}
 	if err != nil {
 		return time.Time{}, s.setAside(d, err.Error())

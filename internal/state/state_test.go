@@ -249,3 +249,35 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestPeekHoldsNothing: another process's document is read while it holds the
+// folder, and a damaged one stays where it is.
+func TestPeekHoldsNothing(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	d := Document{Name: "peek", Version: 1}
+	if _, err := Peek(dir, d, new(int)); !errors.Is(err, ErrNone) {
+		t.Errorf("without a document: %v", err)
+	}
+	if err := s.Save(d, 42); err != nil {
+		t.Fatal(err)
+	}
+	var got int
+	if saved, err := Peek(dir, d, &got); err != nil || got != 42 || saved.IsZero() {
+		t.Errorf("peeked %d of %s, %v", got, saved, err)
+	}
+	file := filepath.Join(dir, d.file())
+	if err := os.Truncate(file, 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Peek(dir, d, &got); err == nil {
+		t.Error("a damaged document was read")
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the damaged document is gone: %v", err)
+	}
+}

@@ -37,23 +37,39 @@ func findFollowers(c Config) []follower {
 func (sv *service) followAll(s *Set, now time.Time) []Notice {
 	var out []Notice
 	for i := range sv.followers {
-		f := &sv.followers[i]
-		sv.updateThreshold(f, now)
-		hosts := sv.followed(s, f)
-		states := make(map[string]Verdict, len(hosts))
-		known := false
-		for _, h := range hosts {
-			states[h.Name] = h.Verdict
-			known = known || h.Verdict != Unseen
+		if n, changed := sv.follow(s, now, &sv.followers[i]); changed {
+			out = append(out, n)
 		}
-		if maps.Equal(states, f.told) || f.told == nil && !known {
-			continue
-		}
-		f.told = states
-		f.remember(states)
-		out = append(out, sv.stateNotice(s, now, f, hosts))
 	}
 	return out
+}
+
+// follow is what a follower is to be told now, if anything changed.
+func (sv *service) follow(s *Set, now time.Time, f *follower) (Notice, bool) {
+	sv.updateThreshold(f, now)
+	hosts := sv.followed(s, f)
+	states := make(map[string]Verdict, len(hosts))
+	known := false
+	for _, h := range hosts {
+		states[h.Name] = h.Verdict
+		known = known || h.Verdict != Unseen
+	}
+	if maps.Equal(states, f.told) || f.told == nil && !known {
+		return Notice{}, false
+	}
+	f.told = states
+	f.remember(states)
+	return sv.stateNotice(s, now, f, hosts), true
+}
+
+// Retell has every follower told by the next result, whatever it was told before:
+// by it the pools know at least as much as this set, which may be older.
+func (s *Set) Retell() {
+	for _, sv := range s.services {
+		for i := range sv.followers {
+			sv.followers[i].told = nil
+		}
+	}
 }
 
 func (f *follower) remember(states map[string]Verdict) {
@@ -88,6 +104,23 @@ func (s *Set) Follow(now time.Time) []Notice {
 				}
 			}
 			out = append(out, sv.stateNotice(s, now, f, hosts))
+		}
+	}
+	return out
+}
+
+// FollowNew returns the present state for followers that were told nothing yet, as
+// far as it is known: what a follower that a reload added to a watch has to hear.
+func (s *Set) FollowNew(now time.Time) []Notice {
+	var out []Notice
+	for _, key := range s.order {
+		sv := s.services[key]
+		for i := range sv.followers {
+			if f := &sv.followers[i]; f.told == nil {
+				if n, known := sv.follow(s, now, f); known {
+					out = append(out, n)
+				}
+			}
 		}
 	}
 	return out

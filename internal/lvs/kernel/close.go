@@ -14,7 +14,9 @@ import (
 // closing bounds what Close does to the kernel.
 const closing = 30 * time.Second
 
-// Close leaves everything as it is or removes what is ours, as the settings say.
+// Close leaves everything as it is or removes what is ours, as the settings say;
+// before the first Set it leaves it in any case, for what another process put there
+// goes on when this one could not start.
 // What could not be removed stays remembered.
 func (k *Kernel) Close() error {
 	k.turn <- struct{}{}
@@ -26,7 +28,7 @@ func (k *Kernel) Close() error {
 	k.mu.Lock()
 	k.closed = true
 	k.mu.Unlock()
-	if r.settings.OnExit == OnExitRemove {
+	if r.settings.OnExit == OnExitRemove && r.started {
 		ctx, cancel := context.WithTimeout(context.Background(), closing)
 		defer cancel()
 		err = r.leave(ctx)

@@ -256,6 +256,14 @@ func (k *Kernel) snapshot() (state, Settings) {
 func (k *Kernel) Counts(ctx context.Context) (lvs.Counts, error) {
 	s, _ := k.snapshot()
 	counts := lvs.Counts{}
+	services, err := k.access.Services(ctx)
+	if err != nil {
+		return counts, err
+	}
+	whole := make(map[ipvs.Key]ipvs.Stats, len(services))
+	for _, found := range services {
+		whole[found.Key] = found.Stats
+	}
 	for _, service := range s.views {
 		destinations, err := k.access.Destinations(ctx, keyOf(service.ID))
 		if errors.Is(err, ipvs.ErrMissing) {
@@ -264,7 +272,10 @@ func (k *Kernel) Counts(ctx context.Context) (lvs.Counts, error) {
 		if err != nil {
 			return counts, err
 		}
-		by := make(map[netip.AddrPort]lvs.Count, len(destinations))
+		by := make(map[netip.AddrPort]lvs.Count, len(destinations)+1)
+		if stats, there := whole[keyOf(service.ID)]; there {
+			by[netip.AddrPort{}] = countOfStats(stats)
+		}
 		for _, d := range destinations {
 			by[d.Address] = countOf(d)
 		}

@@ -624,6 +624,9 @@ func TestCounts(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if err := w.CountService(keyOf(web.ID), func(s *ipvs.Stats) { s.Connections = 1 << 41 }); err != nil {
+		t.Fatal(err)
+	}
 	got, err := k.Counts(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -633,8 +636,8 @@ func TestCounts(t *testing.T) {
 		Rates: lvs.Rates{Connections: 8, InPackets: 9, OutPackets: 10, InBytes: 11, OutBytes: 12},
 	}
 	wanted := lvs.Counts{
-		web.ID:         {web.Servers[0].Address: one, web.Servers[1].Address: {}},
-		service(25).ID: {},
+		web.ID:         {web.Servers[0].Address: one, web.Servers[1].Address: {}, netip.AddrPort{}: {Total: 1 << 41}},
+		service(25).ID: {netip.AddrPort{}: {}},
 	}
 	if diff := gocmp.Diff(wanted, got, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
@@ -718,4 +721,20 @@ func TestSetWaitsForItsTurn(t *testing.T) {
 		running.Wait()
 		w.setCleanly(t, k, lvs.Table{service(25, 1)})
 	})
+}
+
+// TestCloseBeforeTheFirstSet: what an earlier process put there goes on when this
+// one could not start.
+func TestCloseBeforeTheFirstSet(t *testing.T) {
+	w := newWorld()
+	k := w.start(t, Settings{OnExit: OnExitRemove})
+	w.setCleanly(t, k, lvs.Table{service(80, 1)})
+	before := w.Save()
+	k = w.start(t, Settings{OnExit: OnExitRemove}) // the first one was killed
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(before, w.Save()); diff != "" {
+		t.Errorf("the table after a failed start (-before +after):\n%s", diff)
+	}
 }

@@ -242,14 +242,16 @@ func fromEncapsulation(e ipvs.Encapsulation) lvs.Tunnel {
 }
 
 func countOf(d ipvs.Destination) lvs.Count {
+	c := countOfStats(d.Stats)
+	c.Active, c.Inactive = int(d.Active), int(d.Inactive)
+	return c
+}
+
+func countOfStats(s ipvs.Stats) lvs.Count {
 	return lvs.Count{
-		Active: int(d.Active), Inactive: int(d.Inactive), Total: d.Stats.Connections,
-		InPackets: d.Stats.InPackets, OutPackets: d.Stats.OutPackets,
-		InBytes: d.Stats.InBytes, OutBytes: d.Stats.OutBytes,
+		Total: s.Connections, InPackets: s.InPackets, OutPackets: s.OutPackets, InBytes: s.InBytes, OutBytes: s.OutBytes,
 		Rates: lvs.Rates{
-			Connections: d.Stats.CPS,
-			InPackets:   d.Stats.InPPS, OutPackets: d.Stats.OutPPS,
-			InBytes: d.Stats.InBPS, OutBytes: d.Stats.OutBPS,
+			Connections: s.CPS, InPackets: s.InPPS, OutPackets: s.OutPPS, InBytes: s.InBPS, OutBytes: s.OutBPS,
 		},
 	}
 }

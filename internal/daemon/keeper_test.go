@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus/hooks/test"
+)
+
+// TestKeeperDoesNotWaitForAHungDisk: what has to be done is done after a second, it
+// is said once, and the newest value is written when the disk is back.
+func TestKeeperDoesNotWaitForAHungDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := make(chan struct{})
+		var written []int
+		log, said := test.NewNullLogger()
+		k := keeping(func(n int) error {
+			<-hung
+			written = append(written, n)
+			return nil
+		}, 0, log)
+		began := time.Now()
+		k.keep(1)
+		k.keep(2)
+		if took := time.Since(began); took != 2*writePatience {
+			t.Errorf("two changes waited %s for the disk, want %s", took, 2*writePatience)
+		}
+		if n := len(said.AllEntries()); n != 1 {
+			t.Errorf("%d lines in the log, want 1", n)
+		}
+		close(hung)
+		synctest.Wait()
+		k.keep(3)
+		if err := k.close(); err != nil {
+			t.Error(err)
+		}
+		if len(written) == 0 || written[len(written)-1] != 3 || slices.Contains(written, 2) && written[0] == 2 {
+			t.Errorf("written %v, want 3 at last", written)
+		}
+	})
+}
+
+// TestKeeperTellsOfAFullDiskOnce: and when it works again; nobody waits for it.
+func TestKeeperTellsOfAFullDiskOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := true
+		log, said := test.NewNullLogger()
+		k := keeping(func(int) error {
+			if full {
+				return errors.New("no space left on device")
+			}
+			return nil
+		}, 0, log)
+		for i := range 5 {
+			k.keep(i)
+			time.Sleep(time.Minute)
+		}
+		full = false
+		k.keep(9)
+		if err := k.close(); err != nil {
+			t.Error(err)
+		}
+		var lines []string
+		for _, e := range said.AllEntries() {
+			lines = append(lines, e.Message)
+		}
+		if want := []string{"the state cannot be written: a restart would forget", "the state is written again"}; !slices.Equal(lines, want) {
+			t.Errorf("said %q, want %q", lines, want)
+		}
+	})
+}
