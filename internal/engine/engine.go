@@ -431,7 +431,7 @@ func about(c watch.Change) string {
 	if name == "" {
 		name = c.Group
 	}
-	if c.To == watch.Failed && c.Reason == "" {
+	if c.To != watch.Failed || c.Reason == "" {
 		return name
 	}
 	return name + " (" + c.Reason + ")"
