@@ -2,8 +2,10 @@ package nft
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"syscall"
@@ -30,8 +32,8 @@ func Set(ctx context.Context, wanted []Rule) error {
 	}
 	return within(ctx, func(k *kernel) error {
 		anew := false
-		for i, f := range families() {
-			built, err := k.plan(f, 1+i*len(f.forms()), rules)
+		for _, f := range families() {
+			built, err := k.plan(f, rules)
 			if err != nil {
 				return fmt.Errorf("table %s: %w", f, err)
 			}
@@ -72,8 +74,8 @@ func Rules(ctx context.Context) ([]Rule, error) {
 			if err != nil {
 				return fmt.Errorf("table %s: %w", f, err)
 			}
-			for r := range now {
-				all = append(all, r)
+			for _, rules := range now.rules {
+				all = slices.AppendSeq(all, maps.Keys(rules))
 			}
 		}
 		return nil
@@ -86,6 +88,18 @@ func Rules(ctx context.Context) ([]Rule, error) {
 type kernel struct {
 	*nftables.Conn
 	wire *netlink.Conn // the same connection, for what the library does not do
+	// sets counts those that the batch makes: their IDs.
+	sets uint32
+}
+
+// contents are a table's rules, of each group.
+type contents map[group]map[Rule]bool
+
+// found is a table that is as we make it.
+type found struct {
+	rules contents
+	// handles are the chain's rules, which are removed by them.
+	handles map[group]uint64
 }
 
 // writeBuffer is what one batch may have: the system's default of 208 KiB is
@@ -145,15 +159,26 @@ func (k *kernel) exists(f family) (bool, error) {
 	}), nil
 }
 
+// wantedIn returns the rules that belong in a table.
+func wantedIn(f family, rules map[Rule]bool) contents {
+	wanted := contents{}
+	for r := range rules {
+		if !f.isOf(r.Real.Addr()) {
+			continue
+		}
+		g := groupOf(r)
+		if wanted[g] == nil {
+			wanted[g] = map[Rule]bool{}
+		}
+		wanted[g][r] = true
+	}
+	return wanted
+}
+
 // plan puts into the batch what makes a table as wanted, and reports whether
 // that makes it anew.
-func (k *kernel) plan(f family, firstID int, rules map[Rule]bool) (anew bool, err error) {
-	wanted := map[Rule]bool{}
-	for r := range rules {
-		if f.has(r) {
-			wanted[r] = true
-		}
-	}
+func (k *kernel) plan(f family, rules map[Rule]bool) (anew bool, err error) {
+	wanted := wantedIn(f, rules)
 	there, err := k.exists(f)
 	if err != nil {
 		return false, err
@@ -165,64 +190,88 @@ func (k *kernel) plan(f family, firstID int, rules map[Rule]bool) (anew bool, er
 		return false, nil
 	}
 	if !there {
-		return true, k.build(f, firstID, wanted)
+		return true, k.build(f, wanted)
 	}
 	now, err := k.read(f)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return false, err
 	case err != nil: // what cannot be read is not as we make it
-		return true, k.build(f, firstID, wanted)
+		return true, k.build(f, wanted)
 	}
 	return false, k.amend(f, now, wanted)
 }
 
 // build makes the table, in place of any that is there.
-func (k *kernel) build(f family, firstID int, wanted map[Rule]bool) error {
+func (k *kernel) build(f family, wanted contents) error {
 	k.AddTable(f.table) // so that there is one to remove
 	k.DelTable(f.table)
 	k.AddTable(f.table)
 	k.AddChain(f.chain())
-	for i, m := range f.forms() {
-		s, err := f.set(m, firstID+i)
-		if err != nil {
+	for _, g := range slices.SortedFunc(maps.Keys(wanted), group.compare) {
+		if err := k.add(f, g, wanted[g]); err != nil {
 			return err
 		}
-		if err := k.AddSet(s, nil); err != nil {
-			return err
-		}
-		if err := k.elements(k.SetAddElements, s, i, wanted, nil); err != nil {
-			return err
-		}
-		k.AddRule(f.rule(m, s))
 	}
+	return nil
+}
+
+// add makes a group's set and rule.
+func (k *kernel) add(f family, g group, rules map[Rule]bool) error {
+	k.sets++
+	s, err := f.set(g, k.sets)
+	if err != nil {
+		return err
+	}
+	if err := k.AddSet(s, nil); err != nil {
+		return err
+	}
+	if err := elements(k.SetAddElements, s, rules, nil); err != nil {
+		return err
+	}
+	k.AddRule(f.rule(g, s))
 	return nil
 }
 
 // amend adds and removes what differs.
-func (k *kernel) amend(f family, now, wanted map[Rule]bool) error {
-	for i, m := range f.forms() {
-		s, err := f.set(m, 0) // an ID would be a set of this batch
+func (k *kernel) amend(f family, now found, wanted contents) error {
+	for g, handle := range now.handles {
+		if wanted[g] != nil {
+			continue
+		}
+		if err := k.DelRule(&nftables.Rule{Table: f.table, Chain: f.chain(), Handle: handle}); err != nil {
+			return err
+		}
+		k.DelSet(&nftables.Set{Table: f.table, Name: g.name()})
+	}
+	for _, g := range slices.SortedFunc(maps.Keys(wanted), group.compare) {
+		if _, there := now.handles[g]; !there {
+			if err := k.add(f, g, wanted[g]); err != nil {
+				return err
+			}
+			continue
+		}
+		s, err := f.set(g, 0) // an ID would be a set of this batch
 		if err != nil {
 			return err
 		}
-		if err := k.elements(k.SetDeleteElements, s, i, now, wanted); err != nil {
+		if err := elements(k.SetDeleteElements, s, now.rules[g], wanted[g]); err != nil {
 			return err
 		}
-		if err := k.elements(k.SetAddElements, s, i, wanted, now); err != nil {
+		if err := elements(k.SetAddElements, s, wanted[g], now.rules[g]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// elements passes the rules of one form, except some, on in portions: the length
-// of a netlink attribute has 16 bits, and an element takes up to 60 bytes.
-func (k *kernel) elements(pass func(*nftables.Set, []nftables.SetElement) error, s *nftables.Set, which int, rules, except map[Rule]bool) error {
+// elements passes the rules of one group, except some, on in portions: the length
+// of a netlink attribute has 16 bits, and an element takes up to 40 bytes.
+func elements(pass func(*nftables.Set, []nftables.SetElement) error, s *nftables.Set, rules, except map[Rule]bool) error {
 	const portion = 1000
 	var list []nftables.SetElement
 	for r := range rules {
-		if formOf(r) == which && !except[r] {
+		if !except[r] {
 			list = append(list, nftables.SetElement{Key: key(r)})
 		}
 	}
@@ -238,36 +287,34 @@ func (k *kernel) elements(pass func(*nftables.Set, []nftables.SetElement) error,
 var errLayout = errors.New("it is not as monitord makes it")
 
 // read returns the rules of a table that is as we make it.
-func (k *kernel) read(f family) (map[Rule]bool, error) {
+func (k *kernel) read(f family) (found, error) {
 	if err := k.checkChain(f); err != nil {
-		return nil, err
+		return found{}, err
 	}
 	stamps, err := k.stamps(f)
 	if err != nil {
-		return nil, err
+		return found{}, err
 	}
 	sets, err := k.GetSets(f.table)
 	if err != nil {
-		return nil, err
+		return found{}, err
 	}
-	forms, rules := f.forms(), map[Rule]bool{}
-	if len(sets) != len(forms) || len(stamps) != len(forms) {
-		return nil, errLayout
+	if len(sets) != len(stamps) {
+		return found{}, errLayout
 	}
-	for i, m := range forms {
-		want, err := f.set(m, 0)
-		if err != nil {
-			return nil, err
+	now := found{contents{}, map[group]uint64{}}
+	for _, s := range sets {
+		g, known := f.groupNamed(s.Name)
+		handle, stamped := stamps[string(g.stamp())]
+		if !known || !stamped {
+			return found{}, errLayout
 		}
-		at := slices.IndexFunc(sets, func(s *nftables.Set) bool { return s.Name == m.name })
-		if at < 0 || !alike(sets[at], want) || stamps[i] != string(m.stamp()) {
-			return nil, errLayout
-		}
-		if err := k.readSet(f, i, sets[at], rules); err != nil {
-			return nil, err
+		now.handles[g] = handle
+		if now.rules[g], err = k.readSet(f, g, s); err != nil {
+			return found{}, err
 		}
 	}
-	return rules, nil
+	return now, nil
 }
 
 func alike(s, want *nftables.Set) bool {
@@ -275,19 +322,27 @@ func alike(s, want *nftables.Set) bool {
 		!s.IsMap && !s.Interval && !s.HasTimeout && !s.Constant
 }
 
-func (k *kernel) readSet(f family, which int, s *nftables.Set, rules map[Rule]bool) error {
+func (k *kernel) readSet(f family, g group, s *nftables.Set) (map[Rule]bool, error) {
+	want, err := f.set(g, 0)
+	switch {
+	case err != nil:
+		return nil, err
+	case !alike(s, want):
+		return nil, errLayout
+	}
 	elements, err := k.GetSetElements(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	rules := make(map[Rule]bool, len(elements))
 	for _, e := range elements {
-		r, err := f.ruleOf(which, e.Key)
+		r, err := f.ruleOf(g, e.Key)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		rules[r] = true
 	}
-	return nil
+	return rules, nil
 }
 
 func (k *kernel) checkChain(f family) error {
@@ -312,10 +367,11 @@ func (k *kernel) checkChain(f family) error {
 	return nil
 }
 
-// stamps returns the user data of the chain's rules, in order. The library would
-// decode the rules' expressions as well, and fails at the direction of ct, which
-// it writes with 32 bits and the kernel returns with 8.
-func (k *kernel) stamps(f family) ([]string, error) {
+// stamps returns the handles of the chain's rules by their user data, of which no
+// two are alike. The library would decode the rules' expressions as well, and
+// fails at the direction of ct, which it writes with 32 bits and the kernel
+// returns with 8.
+func (k *kernel) stamps(f family) (map[string]uint64, error) {
 	names := netlink.NewAttributeEncoder()
 	names.String(unix.NFTA_RULE_TABLE, f.table.Name)
 	names.String(unix.NFTA_RULE_CHAIN, f.chain().Name)
@@ -333,31 +389,37 @@ func (k *kernel) stamps(f family) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	stamps := make([]string, 0, len(replies))
+	stamps := make(map[string]uint64, len(replies))
 	for _, m := range replies {
-		stamp, err := stampOf(m)
+		stamp, handle, err := stampOf(m)
 		if err != nil {
 			return nil, err
 		}
-		stamps = append(stamps, stamp)
+		if _, twice := stamps[stamp]; twice {
+			return nil, errLayout
+		}
+		stamps[stamp] = handle
 	}
 	return stamps, nil
 }
 
-func stampOf(m netlink.Message) (string, error) {
+func stampOf(m netlink.Message) (stamp string, handle uint64, err error) {
 	const head = 4 // struct nfgenmsg
 	if len(m.Data) < head {
-		return "", fmt.Errorf("a rule of %d bytes: %w", len(m.Data), syscall.EBADMSG)
+		return "", 0, fmt.Errorf("a rule of %d bytes: %w", len(m.Data), syscall.EBADMSG)
 	}
 	attributes, err := netlink.NewAttributeDecoder(m.Data[head:])
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	stamp := ""
+	attributes.ByteOrder = binary.BigEndian
 	for attributes.Next() {
-		if attributes.Type() == unix.NFTA_RULE_USERDATA {
+		switch attributes.Type() {
+		case unix.NFTA_RULE_USERDATA:
 			stamp = string(attributes.Bytes())
+		case unix.NFTA_RULE_HANDLE:
+			handle = attributes.Uint64()
 		}
 	}
-	return stamp, attributes.Err()
+	return stamp, handle, attributes.Err()
 }

@@ -1,10 +1,12 @@
 package nft
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -198,13 +200,14 @@ func TestRepair(t *testing.T) {
 	rules := everyForm()
 	slices.SortFunc(rules, less)
 	v4 := families()[0]
+	groups := groupsOf(v4, rules)
 	for name, spoil := range map[string]func(c *nftables.Conn){
 		"nothing":       func(*nftables.Conn) {},
 		"table gone":    func(c *nftables.Conn) { c.DelTable(v4.table) },
 		"rules flushed": func(c *nftables.Conn) { c.FlushTable(v4.table) },
-		"set emptied":   func(c *nftables.Conn) { c.FlushSet(&nftables.Set{Table: v4.table, Name: "ports"}) },
+		"set emptied":   func(c *nftables.Conn) { c.FlushSet(&nftables.Set{Table: v4.table, Name: "tcp-192.0.2.1-80"}) },
 		"foreign element": func(c *nftables.Conn) {
-			s, _ := v4.set(v4.forms()[ofMarks], 0)
+			s, _ := v4.set(group{}, 0)
 			_ = c.SetAddElements(s, []nftables.SetElement{{Key: key(marks(99, "10.9.9.9"))}})
 		},
 		"foreign rule": func(c *nftables.Conn) {
@@ -212,7 +215,7 @@ func TestRepair(t *testing.T) {
 		},
 		"other rules": func(c *nftables.Conn) {
 			c.FlushTable(v4.table)
-			for range v4.forms() {
+			for range groups {
 				c.AddRule(&nftables.Rule{Table: v4.table, Chain: v4.chain(), Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
 			}
 		},
@@ -220,12 +223,34 @@ func TestRepair(t *testing.T) {
 		"foreign set": func(c *nftables.Conn) {
 			_ = c.AddSet(&nftables.Set{Table: v4.table, Name: "other", KeyType: nftables.TypeIPAddr}, nil)
 		},
+		"set of another name": func(c *nftables.Conn) {
+			c.FlushChain(v4.chain())
+			c.DelSet(&nftables.Set{Table: v4.table, Name: "marks"})
+			_ = c.AddSet(&nftables.Set{Table: v4.table, Name: "ports", KeyType: nftables.TypeIPAddr}, nil)
+			for _, g := range groups {
+				c.AddRule(&nftables.Rule{Table: v4.table, Chain: v4.chain(), UserData: g.stamp()})
+			}
+		},
+		"older stamps": func(c *nftables.Conn) {
+			c.FlushChain(v4.chain())
+			for _, g := range groups {
+				c.AddRule(&nftables.Rule{Table: v4.table, Chain: v4.chain(), UserData: bytes.Replace(g.stamp(), []byte(" 2 "), []byte(" 1 "), 1)})
+			}
+		},
+		"a stamp twice": func(c *nftables.Conn) {
+			c.FlushChain(v4.chain())
+			for range groups {
+				c.AddRule(&nftables.Rule{Table: v4.table, Chain: v4.chain(), UserData: groups[0].stamp()})
+			}
+		},
 		"other layout": func(c *nftables.Conn) {
 			c.DelTable(v4.table)
 			c.AddTable(v4.table)
 			c.AddChain(v4.chain())
-			for _, m := range v4.forms() {
-				_ = c.AddSet(&nftables.Set{Table: v4.table, Name: m.name, KeyType: nftables.TypeIPAddr}, nil)
+			for _, g := range groups {
+				s := &nftables.Set{Table: v4.table, Name: g.name(), KeyType: nftables.TypeEtherAddr}
+				_ = c.AddSet(s, nil)
+				c.AddRule(&nftables.Rule{Table: v4.table, Chain: v4.chain(), UserData: g.stamp()})
 			}
 		},
 		"chain without a hook": func(c *nftables.Conn) {
@@ -252,6 +277,37 @@ func TestRepair(t *testing.T) {
 				sameRules(t, mustRules(t), rules)
 			})
 		})
+	}
+}
+
+func groupsOf(f family, rules []Rule) []group {
+	set := map[Rule]bool{}
+	for _, r := range rules {
+		set[r] = true
+	}
+	return slices.SortedFunc(maps.Keys(wantedIn(f, set)), group.compare)
+}
+
+// TestGroupNames are read back, and none but ours.
+func TestGroupNames(t *testing.T) {
+	for i, f := range families() {
+		for _, g := range groupsOf(f, everyForm()) {
+			if got, known := f.groupNamed(g.name()); !known || got != g {
+				t.Errorf("%s is %v, %v, want %v", g.name(), got, known, g)
+			}
+			other := families()[1-i]
+			if _, known := other.groupNamed(g.name()); known && !g.ofMarks() {
+				t.Errorf("%s is known in %s", g.name(), other)
+			}
+		}
+		for _, name := range []string{
+			"", "-", "tcp", "tcp-", "tcp--", "tcp-192.0.2.1", "tcp-192.0.2.1-", "tcp-192.0.2.1-65536", "tcp-192.0.2.1-080",
+			"icmp-192.0.2.1-80", "tcp-2001-DB8--1-443", "tcp-2001-db8-0--1-443", "tcp--80", "ports", "hosts",
+		} {
+			if g, known := f.groupNamed(name); known {
+				t.Errorf("%s: %q is %v", f, name, g)
+			}
+		}
 	}
 }
 
@@ -293,6 +349,24 @@ func TestThousands(t *testing.T) {
 			t.Errorf("removing half took %d steps", n)
 		}
 		sameRules(t, mustRules(t), rules[5000:])
+	})
+}
+
+// TestManyServices come and go, each with a set and a rule of its own.
+func TestManyServices(t *testing.T) {
+	var rules []Rule
+	for i := range 1000 {
+		virtual := fmt.Sprintf("[2001:db8::%x]:443", i+1)
+		rules = append(rules, ports(TCP, virtual, "[fd00::1]:443"), ports(TCP, virtual, "[fd00::2]:443"))
+	}
+	slices.SortFunc(rules, less)
+	onHost(t, func(t *testing.T) {
+		for _, step := range [][]Rule{rules, rules[1001:], rules[:999], rules} {
+			if n := changes(t, func() { mustSet(t, step...) }); n != 1 {
+				t.Errorf("setting %d rules took %d steps, want 1", len(step), n)
+			}
+			sameRules(t, mustRules(t), step)
+		}
 	})
 }
 
@@ -445,7 +519,8 @@ func markOf7(server string) Rule {
 }
 
 // TestOtherConnections to a real server keep their source: without the virtual
-// service, from another port, and everything once the rules are gone.
+// service, from another address, port or protocol, and everything once the rules
+// are gone.
 func TestOtherConnections(t *testing.T) {
 	n := newNetwork(t)
 	server := serve(t, n.server, "udp", "10.2.0.2")
@@ -466,6 +541,13 @@ func TestOtherConnections(t *testing.T) {
 	sees("virtual service", virtual, netip.MustParseAddr("10.2.0.1"))
 	sees("straight to the server", server.address, client)
 	sees("another port of the virtual address", netip.MustParseAddrPort("10.1.0.100:81"), client)
+	n.director.Do(func() { mustSet(t, Rule{Protocol: TCP, Virtual: virtual, Real: server.address}) })
+	sees("another protocol", virtual, client)
+	otherAddress := netip.AddrPortFrom(netip.MustParseAddr("10.1.0.101"), server.address.Port())
+	n.director.Do(func() {
+		mustSet(t, Rule{Protocol: UDP, Virtual: otherAddress, Real: server.address}, ports(UDP, "10.1.0.101:0", "10.2.0.2:0"))
+	})
+	sees("straight to the server, at the virtual port", server.address, client)
 	n.director.Do(func() {
 		if err := Clear(t.Context()); err != nil {
 			t.Fatal(err)

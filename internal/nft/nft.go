@@ -9,8 +9,11 @@
 // rules match nothing and do no harm.
 //
 // The rules are in tables of their own, "ip monitord" and "ip6 monitord". No
-// other table is read or written. Nothing but a lookup is in the chain, whatever
-// the number of real servers: they are elements of three sets.
+// other table is read or written. The chain has one rule for each virtual service,
+// whatever the number of its real servers, which are elements of the service's
+// set, and one for all firewall marks. It is passed by the first packet of a
+// connection only. Tools that list all tables see these too: the rules are of
+// forms that nft 1.0.6, of Debian 12, can show.
 //
 // Calls change a kernel-wide table: one caller at a time.
 package nft
@@ -49,15 +52,6 @@ func (p Protocol) number() (byte, bool) {
 		return 132, true
 	}
 	return 0, false
-}
-
-func protocolOf(number byte) Protocol {
-	for _, p := range []Protocol{TCP, UDP, SCTP} {
-		if n, _ := p.number(); n == number {
-			return p
-		}
-	}
-	return Protocol(fmt.Sprintf("protocol %d", number))
 }
 
 // A Rule masquerades the connections that IPVS forwards from one virtual service
