@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +55,7 @@ func New(t testing.TB, answer func(to netip.Addr, n int) Answer) *Network {
 	if err != nil {
 		missing(t, "no network to test in: /dev/net/tun: %v", err)
 	}
-	if err := errors.Join(attach(fd, "test0"), address("test0"), linkUp("test0"), address6("test0")); err != nil {
+	if err := errors.Join(attach(fd, "test0"), address("test0"), linkUp("test0"), address6("test0"), awaitLocal6()); err != nil {
 		t.Fatalf("network to test in: %v", err)
 	}
 	n := &Network{dev: os.NewFile(uintptr(fd), "tun"), answer: answer, pings: map[netip.Addr]int{}}
@@ -67,6 +68,28 @@ func New(t testing.TB, answer func(to netip.Addr, n int) Answer) *Network {
 		running.Wait()
 	})
 	return n
+}
+
+// awaitLocal6 waits until a packet to our own IPv6 address arrives: the kernel makes
+// its route a moment after the address (addrconf's work queue), and answers that
+// come before are lost.
+func awaitLocal6() error {
+	_, v6 := prefixes()
+	own, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(v6.Addr(), 0)))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = own.Close() }()
+	for range 100 {
+		_, _ = own.WriteTo([]byte{1}, own.LocalAddr()) // without a route it fails, and is tried again
+		if err := own.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			return err
+		}
+		if _, _, err = own.ReadFrom(make([]byte, 1)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("packets to our own address do not arrive: %w", err)
 }
 
 // Pings is how many pings a host has got.
