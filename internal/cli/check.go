@@ -3,12 +3,16 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/daemon"
+	"github.com/monitord/monitord/internal/director"
 )
 
 func newCheck() *cobra.Command {
@@ -32,9 +36,30 @@ the daemon would run it, 1 if not.`,
 			fmt.Fprintln(c.OutOrStdout(), "warning:", w)
 		}
 		fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", *file, count(len(site.Watches), "watch", "watches"), count(len(site.Virtuals), "virtual service", "virtual services"))
+		if site.Cluster != nil {
+			return printBounds(c.OutOrStdout(), *site.Cluster)
+		}
 		return nil
 	}
 	return c
+}
+
+// printBounds says how long a group may be without a director after each fault.
+func printBounds(out io.Writer, c director.Config) error {
+	bounds, err := director.Bounds(c)
+	if err != nil {
+		return err // not of a configuration that was loaded
+	}
+	fmt.Fprintf(out, "\nlongest time without service, after one fault among %s (resources come on top):\n", count(c.Voters(), "voter", "voters"))
+	return columns(out, func(table *tabwriter.Writer) {
+		for _, b := range bounds {
+			limit := b.Limit.Round(time.Millisecond).String()
+			if b.Open {
+				limit = "no limit"
+			}
+			fmt.Fprintf(table, "  %s\t%s\t%s\n", b.Failure, limit, b.Formula)
+		}
+	})
 }
 
 func count(n int, one, many string) string {

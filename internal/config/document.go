@@ -44,6 +44,9 @@ type document struct {
 	LVS        raw `toml:"lvs" doc:"What forwards the connections of virtual services."`
 	Sync       raw `toml:"sync" doc:"How the directors' kernels tell each other of connections."`
 	Virtual    raw `toml:"virtual" doc:"A virtual service and its real servers."`
+	Cluster    raw `toml:"cluster" doc:"The directors, and how fast they find out about each other."`
+	Fence      raw `toml:"fence" doc:"What a director must reach to hold anything."`
+	Group      raw `toml:"group" doc:"A group of resources that one director holds at a time."`
 	Watch      raw `toml:"watch" doc:"Who is tested how, and who is told."`
 }
 

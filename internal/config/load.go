@@ -79,6 +79,7 @@ func (b *builder) document(root *node, path string) {
 	b.global(root, path)
 	b.hostGroups()
 	b.virtuals()
+	b.cluster()
 	b.watches()
 	b.dependencies()
 	b.unused()

@@ -24,6 +24,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/director"
 	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/period"
 	"github.com/monitord/monitord/internal/watch"
@@ -55,6 +56,9 @@ type Site struct {
 	LVS      lvs.Config
 	// Sync is nil if the directors do not tell each other of connections.
 	Sync *lvs.Sync
+	// Cluster is what the directors decide by, as the first of them sees it; nil if
+	// there is one director alone.
+	Cluster *director.Config
 	// Quorums hold, by the names of virtual services, who is told of their quorum;
 	// one without alerts is not in it.
 	Quorums map[string]*Quorum

@@ -77,11 +77,17 @@ type daemon struct {
 // depends on the configuration that is just being read.
 type latePool struct{ *lvs.Pool }
 
+// errClustered says what this version does not do: never a false success.
+var errClustered = errors.New("[cluster]: several directors cannot be run yet, only checked (monitord check); take it out to run one director")
+
 // assemble builds everything and starts nothing but listeners.
 func assemble(ctx context.Context, o Options) (d *daemon, err error) {
 	d = &daemon{Options: o, started: time.Now(), pool: &latePool{}, ailing: make(chan struct{}, 1)}
 	if d.site, err = load(o.ConfigFile, d.pool); err != nil {
 		return nil, err
+	}
+	if d.site.Cluster != nil {
+		return nil, errClustered
 	}
 	o.ConfigureLog(d.site.Log)
 	warn(o.Log, d.site)
@@ -285,6 +291,9 @@ func (d *daemon) reload(ctx context.Context) error {
 	site, err := load(d.ConfigFile, d.pool)
 	if err != nil {
 		return err
+	}
+	if site.Cluster != nil {
+		return errClustered
 	}
 	if site.Socket != now.Socket || site.StateDir != now.StateDir || site.LVS.Backend != now.LVS.Backend {
 		return errors.New("a new \"socket\", \"statedir\" or [lvs] backend needs a restart; nothing was changed")

@@ -89,7 +89,7 @@ func unload(t *testing.T) {
 	t.Helper()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(2 * time.Minute)
+	deadline := time.After(5 * time.Minute)
 	for {
 		holders, err := os.ReadDir("/sys/module/ip_vs/holders")
 		must(t, err)

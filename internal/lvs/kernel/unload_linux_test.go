@@ -75,7 +75,7 @@ func unload(t *testing.T) {
 	ipvsadm(t, "", "-C")
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(2 * time.Minute)
+	deadline := time.After(5 * time.Minute)
 	for {
 		holders, err := os.ReadDir("/sys/module/ip_vs/holders")
 		if err != nil {

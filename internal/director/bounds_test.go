@@ -1,0 +1,146 @@
+package director_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/monitord/monitord/internal/director"
+)
+
+const ms = time.Millisecond
+
+func pair() director.Config {
+	return director.Config{
+		Self: "a", Nodes: []director.Node{{Name: "a"}, {Name: "b"}}, Gateways: []string{"gw"},
+		Groups:  []director.Group{{Name: "web", Order: []string{"a", "b"}, Before: true}},
+		Timings: director.DefaultTimings(),
+	}
+}
+
+func TestBounds(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*director.Config)
+		want   map[director.Failure]time.Duration // -1: open
+	}{
+		{"defaults", func(*director.Config) {}, map[director.Failure]time.Duration{
+			director.HostDead: 245 * ms, director.CutOff: 245 * ms, director.OneWay: 245 * ms,
+			director.DaemonKilled: 140 * ms, director.Frozen: 140 * ms, director.GatewayPath: 1395 * ms, director.Planned: 60 * ms,
+		}},
+		{"strict", func(c *director.Config) { c.Takeover = director.Strict }, map[director.Failure]time.Duration{
+			director.HostDead: 1495 * ms, director.DaemonKilled: 745 * ms, director.Planned: 60 * ms,
+		}},
+		{"hold", func(c *director.Config) { c.OnPeerSilent = director.HoldStill }, map[director.Failure]time.Duration{
+			director.HostDead: -1, director.DaemonKilled: -1, director.Planned: 60 * ms,
+		}},
+		{"hold with a witness", func(c *director.Config) {
+			c.OnPeerSilent = director.HoldStill
+			c.Nodes = append(c.Nodes, director.Node{Name: "w", Witness: true})
+		}, map[director.Failure]time.Duration{director.HostDead: 245 * ms}},
+		{"stonith", func(c *director.Config) { c.Stonith = director.StonithRequire }, map[director.Failure]time.Duration{
+			director.HostDead: -1, director.Frozen: -1,
+		}},
+		{"no gateway", func(c *director.Config) { c.Gateways = nil }, map[director.Failure]time.Duration{director.GatewayPath: -1}},
+		{"a short dead time, slow probes", func(c *director.Config) {
+			c.Timings.ProbePause, c.Timings.Probes = 60*ms, 4
+		}, map[director.Failure]time.Duration{director.HostDead: 340 * ms}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair()
+			tt.change(&c)
+			bounds, err := director.Bounds(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range bounds {
+				want, asked := tt.want[b.Failure]
+				if asked && (b.Open != (want < 0) || want >= 0 && b.Limit != want) {
+					t.Errorf("%s: got %s (open %t: %s), want %s", b.Failure, b.Limit, b.Open, b.Formula, want)
+				}
+				if b.Formula == "" {
+					t.Errorf("%s: no formula", b.Failure)
+				}
+			}
+		})
+	}
+}
+
+// TestTimingsFor: every pace keeps the assumptions, and halving it halves the bound.
+func TestTimingsFor(t *testing.T) {
+	tests := []struct{ heartbeat, dead time.Duration }{
+		{10 * ms, 47 * ms}, {25 * ms, 117500 * time.Microsecond}, {50 * ms, 235 * ms}, {100 * ms, 470 * ms}, {time.Second, 4700 * ms},
+	}
+	for _, tt := range tests {
+		c := pair()
+		c.Timings = director.TimingsFor(tt.heartbeat)
+		if c.Timings.Dead != tt.dead {
+			t.Errorf("%s: got deadtime %s, want %s", tt.heartbeat, c.Timings.Dead, tt.dead)
+		}
+		if _, err := director.Bounds(c); err != nil {
+			t.Errorf("%s: %v", tt.heartbeat, err)
+		}
+	}
+	if got, want := director.TimingsFor(50*ms), director.DefaultTimings(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want the defaults", got)
+	}
+}
+
+func TestBoundsRefuse(t *testing.T) {
+	tests := []struct {
+		want   string
+		change func(*director.Config)
+	}{
+		{"who is cut off must let go before its peer", func(c *director.Config) { c.Timings.Fence = 210 * ms }},
+		{"shorter than three heartbeats", func(c *director.Config) { c.Timings.Dead = 140 * ms }},
+		{"shorter than three renewals", func(c *director.Config) { c.Timings.Lease = 700 * ms }},
+		{"10s is the most", func(c *director.Config) { c.Timings.Lease = time.Minute }},
+		{"shorter than the lease", func(c *director.Config) { c.Timings.GapLimit = time.Second }},
+		{"has to be repeated before", func(c *director.Config) { c.Timings.GapLimit = 400 * ms }},
+		{"suspect 235ms has to come before", func(c *director.Config) { c.Timings.Suspect = 235 * ms }},
+		{"suspect 50ms: a heartbeat comes each", func(c *director.Config) { c.Timings.Suspect = 50 * ms }},
+		{"pings are fast from 120ms on", func(c *director.Config) { c.Timings.AckStale = 120 * ms }},
+		{"acknowledgements come each", func(c *director.Config) { c.Timings.AckStale = 40 * ms }},
+		{"two pings, one each 60ms", func(c *director.Config) { c.Timings.FastPing = 60 * ms }},
+		{"longer than the pause between probes", func(c *director.Config) { c.Timings.ProbeAge = 40 * ms }},
+		{"no more than 6 are remembered", func(c *director.Config) { c.Timings.Probes = 7 }},
+		{"at least one probe", func(c *director.Config) { c.Timings.Probes = 0 }},
+		{"longer than nothing", func(c *director.Config) { c.Timings.Renew = 0 }},
+		{"two of them have to fit", func(c *director.Config) { c.Timings.Tick = 30 * ms }},
+		{"gap 300ms", func(c *director.Config) { c.Timings.Gap = 300 * ms }},
+		{"patience", func(c *director.Config) { c.Timings.Patience = 100 * ms }},
+		{"the schedule of announcements", func(c *director.Config) { c.Timings.Announce = nil }},
+		{"only the simulator", func(c *director.Config) { c.Without = director.WireProbe }},
+		{"is not one of the cluster's", func(c *director.Config) { c.Self = "z" }},
+		{"node \"a\" is there twice", func(c *director.Config) { c.Nodes[1].Name = "a" }},
+		{"group \"web\" is there twice", func(c *director.Config) { c.Groups = append(c.Groups, c.Groups[0]) }},
+		{"which is no node", func(c *director.Config) { c.Groups[0].Order = []string{"c"} }},
+		{"which is a witness", func(c *director.Config) { c.Nodes[1].Witness = true }},
+		{"\"a\" twice", func(c *director.Config) { c.Groups[0].Order = []string{"a", "a"} }},
+		{"which is no group", func(c *director.Config) { c.Groups[0].Together = "dns" }},
+		{"in a circle", func(c *director.Config) {
+			c.Groups = append(c.Groups, director.Group{Name: "dns", Together: "web"})
+			c.Groups[0].Together = "dns"
+		}},
+		{"both together with and apart", func(c *director.Config) {
+			c.Groups = append(c.Groups, director.Group{Name: "dns", Together: "web", Apart: []string{"web"}})
+		}},
+		{"which is no other group", func(c *director.Config) { c.Groups[0].Apart = []string{"web"} }},
+		{"no node may hold it", func(c *director.Config) {
+			c.Nodes[0].Witness, c.Nodes[1].Witness, c.Groups[0].Order = true, true, nil
+		}},
+		{"negative", func(c *director.Config) { c.Groups[0].Failback.After = -ms }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.want, func(t *testing.T) {
+			c := pair()
+			tt.change(&c)
+			_, err := director.Bounds(c)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want it to say %q", err, tt.want)
+			}
+		})
+	}
+}

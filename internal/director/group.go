@@ -1,0 +1,129 @@
+package director
+
+import "time"
+
+// A group is what this node is for one of Config.Groups.
+type group struct {
+	name    string
+	index   int   // in Config.Groups
+	holders []int // indices of Config.Nodes, best first; never changed
+	mine    bool  // this node is one of them
+
+	found   bool // what an earlier process left is known
+	role    Role
+	phase   Phase
+	since   Instant
+	why     Reason
+	refusal Reason // what was told last
+
+	epoch  uint64 // of the own claim
+	seen   uint64 // the highest epoch of anybody's claim
+	saved  uint64 // what the disk holds, or has refused
+	saving uint64 // what it was asked to hold; 0: nothing
+	saveAt Instant
+	// adopted: the epoch is that of an earlier process, until the others are heard.
+	adopted bool
+
+	meets    bool // the require conditions
+	meetsWhy string
+	base     int // the fitness they gave
+	failures int // of starts
+	pause    Instant
+
+	before, after running
+	// address: it may be in the kernel. renewed is when the last call that
+	// succeeded began, tried the last call.
+	address, setting, dropping bool
+	renewed, tried, dropAt     Instant
+
+	// Releasing.
+	gentle     bool // what comes after the address is stopped first
+	failed     bool // released since it did not start
+	released   Reason
+	stopFails  int
+	stopAt     Instant
+	stopFailed bool
+
+	// The wire.
+	probeID  uint64
+	probedAt Instant
+	probing  bool
+	probes   [8]probe // the newest first
+	silent   bool
+	answer   Answerer
+	answered bool
+	answerAt Instant
+
+	// Who is next.
+	askedSeq uint64 // the last message before the question for leave
+	askedAt  Instant
+	handed   bool // its last owner said that it released
+	lastHeld int  // who that was; -1: unknown
+	to       int  // for whom; -1: nobody
+	toAt     Instant
+	free     bool
+	freeAt   Instant
+	better   int // a candidate better than the owner, this node; -1: none
+	betterAt Instant
+
+	pinned    bool   // an operator put it here: no failback until he says so
+	forced    bool   // it was released by an operator's wish
+	request   string // an operator's wish
+	requestAt Instant
+	requested uint64 // the last message before it
+	refused   Reason // the answer to a wish
+
+	doubt      bool
+	announceAt Instant // when the burst began
+	announced  int     // how many of it were sent
+	lastSaid   Instant // when the last was
+
+	leave int    // whose claim nothing is objected to here; -1: nobody's
+	able  Reason // None: able to take
+	ready bool
+}
+
+// running says what is known of a part of the resources.
+type running int
+
+const (
+	stopped running = iota
+	starting
+	started
+	stopping
+	mayRun // a stop failed
+)
+
+// A probe is one question to the wire.
+type probe struct {
+	id    uint64
+	at    Instant
+	works bool
+}
+
+func (g *group) shown() uint64 {
+	if g.role == Acquiring || g.role == Active || g.role == Releasing {
+		return g.epoch
+	}
+	return g.seen
+}
+
+func (g *group) fitness() int { return g.base - g.failures }
+
+func (g *group) runs() bool { return g.before != stopped || g.after != stopped }
+
+// empty tells that nothing of the group is here.
+func (g *group) empty() bool { return !g.address && !g.runs() }
+
+// leaseOver tells that the kernel must have removed the address by itself.
+func (g *group) leaseOver(t Timings, now Instant) bool {
+	return now.Sub(g.renewed) > 2*t.Lease
+}
+
+func (g *group) forgetProbes() {
+	g.probes = [8]probe{}
+	g.silent = false
+}
+
+// held is how long the group is in its role.
+func (g *group) held(now Instant) time.Duration { return now.Sub(g.since) }

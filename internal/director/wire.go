@@ -1,0 +1,124 @@
+package director
+
+// probe asks the wire while an answer may soon be needed: a holder is silent, or
+// this node acquires. It goes on until the address is taken.
+func (m *machine) probe(g *group) {
+	if !m.tick || m.c.Groups[g.index].Bare {
+		return
+	}
+	need := g.role == Acquiring && !g.address || g.role == Standby && g.mine && m.silentHolder(g)
+	if !need {
+		if g.probing {
+			g.probing = false
+			g.forgetProbes()
+		}
+		return
+	}
+	if !g.probing || m.now.Sub(g.probedAt) >= m.c.Timings.ProbePause {
+		g.probing, g.probedAt = true, m.now
+		g.probeID++
+		copy(g.probes[1:], g.probes[:])
+		g.probes[0] = probe{id: g.probeID, at: m.now, works: len(m.c.Gateways) == 0 || m.c.without(WireProof)}
+		m.do(Probe{Group: g.name, ID: g.probeID})
+	}
+	g.silent = m.silence(g)
+	if g.answered && m.now.Sub(g.answerAt) > m.c.Timings.Lease {
+		g.answered = false
+	}
+}
+
+// silentHolder tells whether another node that may hold the group is silent.
+func (m *machine) silentHolder(g *group) bool {
+	for i := range m.s.peers {
+		if p := &m.s.peers[i]; m.mayHold(g, i) && (p.state == Suspect || p.state == Dead) {
+			return true
+		}
+	}
+	return false
+}
+
+// silence tells whether the newest probes were not answered: each old enough, and
+// sent when the wire worked.
+func (m *machine) silence(g *group) bool {
+	t := m.c.Timings
+	unanswered := 0
+	for _, p := range g.probes {
+		if p.id == 0 || m.now.Sub(p.at) > silenceWindow*t.ProbePause {
+			break
+		}
+		if p.works && m.now.Sub(p.at) >= t.ProbeAge {
+			unanswered++
+		}
+	}
+	return unanswered >= t.Probes
+}
+
+// silenceWindow is how many probe pauses back an unanswered probe counts.
+const silenceWindow = 8
+
+func (m *machine) wire(what What) {
+	switch e := what.(type) {
+	case WireAnswered:
+		m.wireAnswered(e)
+	case WireWorks:
+		if g := m.groupOf(e.Group); g != nil {
+			for i := range g.probes {
+				if g.probes[i].id == e.Probe {
+					g.probes[i].works = true
+				}
+			}
+		}
+	case ForeignClaim:
+		m.foreignClaim(e)
+	}
+}
+
+func (m *machine) wireAnswered(e WireAnswered) {
+	g := m.groupOf(e.Group)
+	if g == nil || !g.probing || e.By.Node == m.c.Self {
+		return
+	}
+	g.forgetProbes()
+	g.answered, g.answerAt, g.answer = true, m.now, e.By
+	if g.ready {
+		m.s.speak = true
+	}
+}
+
+// foreignClaim: who else announces an address that is held here is compared by
+// its heartbeats; here it is a doubt, and people want to know.
+func (m *machine) foreignClaim(e ForeignClaim) {
+	g := m.groupOf(e.Group)
+	if g == nil || g.role != Active || e.By.Node == m.c.Self {
+		return
+	}
+	m.s.speak = true
+	if g.doubt && m.now.Sub(g.announceAt) < m.c.Timings.Lease {
+		return // defended already
+	}
+	m.remark(g, Reason{Code: ReasonForeignClaim, Node: e.By.Node, Detail: e.By.String()})
+	m.doubt(g)
+}
+
+// quiet tells whether the wire lets this node take the address: silent, or not
+// asked, since the owner said that it released, or was fenced, and no holder is
+// silent otherwise.
+func (m *machine) quiet(g *group) bool {
+	if m.c.Groups[g.index].Bare || m.c.without(WireProbe) || g.silent {
+		return true
+	}
+	fenced := false
+	for i := range m.s.peers {
+		if !m.mayHold(g, i) {
+			continue
+		}
+		switch m.s.peers[i].state {
+		case Alive, Left:
+		case Fenced:
+			fenced = true
+		case Unheard, Suspect, Dead:
+			return false
+		}
+	}
+	return g.handed || fenced
+}
