@@ -1,0 +1,15 @@
+// Package sim is a small deterministic world in which the directors of a cluster
+// run and everything that may go wrong does. It is written against the types and
+// the package comment of director, and against the rules of docs/failover.md, not
+// against the machine's code.
+//
+// One seed is one schedule: [NewSchedule] draws a [Setup] (nodes, witnesses,
+// gateways, policies, groups) and a list of [Fault] from it, and [Run] plays them
+// in virtual time, next event after next event. What must never happen is in
+// rules.go, a rule a method; the first one that is broken ends the run. [Shrink]
+// takes faults away from a schedule as long as the same rule stays broken.
+//
+// Time in this package is virtual, the same for the whole world and counted from
+// the start of the schedule; each node reads its own clock, which began somewhere
+// else, drifts, and starts anew with a boot.
+package sim
