@@ -347,11 +347,20 @@ real = [{ host = %[1]q, forward = "nat" }, { host = %[2]q, forward = "nat" }]
 func TestEndToEndCommandLine(t *testing.T) {
 	p := newPlace(t, site(listen(t).Addr().String()))
 	bad := newPlace(t, site("127.0.0.1:1")+"intervall = \"5s\"\n")
+	two := newPlace(t, `[cluster]
+node = [{ name = "dr1", address = ["10.0.0.11"] }, { name = "dr2", address = ["10.0.0.12"] }]
+[fence]
+gateway = ["10.0.0.1"]
+[[group]]
+name = "web-vip"
+`+site("127.0.0.1:1"))
 	for _, tc := range []struct {
 		args      string
 		exit      int
 		out, errs string
 	}{
+		{"check -c " + two.config, 0, "host dead          245ms", ""},
+		{"run -c " + two.config, 1, "", "several directors cannot be run yet"},
 		{"check -c " + p.config, 0, "ok, 1 watch, 0 virtual services", ""},
 		{"check -c " + bad.config, 1, "", "did you mean"},
 		{"check -c " + p.folder + "/nowhere.toml", 1, "", "nowhere.toml"},

@@ -86,6 +86,9 @@ func (b *builder) cluster() {
 		}
 		return
 	}
+	if n := c.Voters(); n >= 4 && n%2 == 0 {
+		b.warning(b.doc.Cluster.node.value, "%d machines vote: when half of them are cut from the other half, neither has a majority; make it an odd number", n)
+	}
 	b.site.Cluster = c
 }
 
