@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,10 +47,11 @@ func TestKeeperDoesNotWaitForAHungDisk(t *testing.T) {
 // TestKeeperTellsOfAFullDiskOnce: and when it works again; nobody waits for it.
 func TestKeeperTellsOfAFullDiskOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		log, said := test.NewNullLogger()
 		k := keeping(func(int) error {
-			if full {
+			if full.Load() {
 				return errors.New("no space left on device")
 			}
 			return nil
@@ -58,7 +60,7 @@ func TestKeeperTellsOfAFullDiskOnce(t *testing.T) {
 			k.keep(i)
 			time.Sleep(time.Minute)
 		}
-		full = false
+		full.Store(false)
 		k.keep(9)
 		if err := k.close(); err != nil {
 			t.Error(err)
