@@ -4,7 +4,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/monitord/monitord/internal/cli.Version=$(VERSION)
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build demo test e2e check bench fuzz clean
+.PHONY: build demo test e2e sim check bench fuzz clean
 
 build: ## one static binary: bin/monitord
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/monitord ./cmd/monitord
@@ -17,6 +17,9 @@ test: build ## every layer of tests, a line for each
 
 e2e: ## the tests that need the kernel's IPVS, here or in a virtual machine (RUN=regexp PKG=./folder)
 	go run ./internal/kernellab/run -v $(if $(RUN),-run '$(RUN)') $(PKG)
+
+sim: ## who may hold the address, under random faults (SEEDS=n FIRST=n; SEED=x tells one story, SHRINK=1 VERBOSE=1)
+	SEEDS=$(or $(SEEDS),20000) SEED=$(SEED) go test ./internal/director/sim -run '$(if $(SEED),Simulation$$,Simulation$$|Mutation)' -count=1 -v -timeout 0
 
 check: ## vet, format and lint
 	go vet ./...

@@ -25,7 +25,8 @@ func (m *machine) hold(g *group) {
 }
 
 // fence is why an owner is not entitled any more, claims apart. It counts on what
-// did not come, so it speaks on ticks only.
+// did not come, so it speaks on ticks only. A fenced peer counts like any other:
+// it may have been booted again where this node does not hear it.
 func (m *machine) fence(g *group) Reason {
 	if !m.tick {
 		return Reason{}
@@ -51,7 +52,7 @@ func (m *machine) fence(g *group) Reason {
 	}
 	for i := range m.s.peers {
 		p := &m.s.peers[i]
-		if i == m.self || p.state == Fenced || m.acknowledged(p) < t.Fence || !m.mayHold(g, i) {
+		if i == m.self || m.acknowledged(p) < t.Fence || !m.mayHold(g, i) {
 			continue
 		}
 		if m.s.lost {

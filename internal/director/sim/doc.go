@@ -6,8 +6,9 @@
 // One seed is one schedule: [NewSchedule] draws a [Setup] (nodes, witnesses,
 // gateways, policies, groups) and a list of [Fault] from it, and [Run] plays them
 // in virtual time, next event after next event. What must never happen is in
-// rules.go, a rule a method; the first one that is broken ends the run. [Shrink]
-// takes faults away from a schedule as long as the same rule stays broken.
+// overlap.go (rule 1), served.go (2), moves.go (3 to 5) and owner.go (6 and 7);
+// machine.go has rule 8. The first broken rule ends the run. [Shrink] takes faults
+// away from a schedule as long as the same rule stays broken.
 //
 // Time in this package is virtual, the same for the whole world and counted from
 // the start of the schedule; each node reads its own clock, which began somewhere

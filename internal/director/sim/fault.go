@@ -189,7 +189,19 @@ func (s *Schedule) together(r *rand.Rand) {
 	if r.IntN(4) == 0 {
 		s.Faults = append(s.Faults, headless(r, s.Setup)...)
 	}
+	if r.IntN(12) == 0 {
+		s.Faults = append(s.Faults, blind(r, s.Setup)...)
+	}
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+}
+
+// blind: no heartbeats between two directors, and a wire that carries no question.
+func blind(r *rand.Rand, s Setup) []Fault {
+	at := Time(2000+r.IntN(3000)) * ms
+	return []Fault{
+		{At: at, For: 2500 * ms, Kind: NoBroadcast, Node: Owner, Other: Second},
+		{At: at + 600*ms, For: 1500 * ms, Kind: Heartbeats, Node: Owner, Other: r.IntN(s.Directors), Arg: 1},
+	}
 }
 
 // headless: the owner dies where the others do not all hear each other.

@@ -245,7 +245,11 @@ func (w *World) travel(from, to int, c class) (Time, bool) {
 // latency of a healthy network, with stragglers that are overtaken.
 func (w *World) latency() Time {
 	if w.setup.Late > 0 && w.rng.IntN(1000) < w.setup.Late && !w.quiet() {
-		return Time(5+w.rng.IntN(35)) * ms
+		late := Time(5+w.rng.IntN(35)) * ms
+		if w.setup.Half {
+			late /= 2 // halved timers are for better networks
+		}
+		return late
 	}
 	return Time(60+w.rng.IntN(400)) * Time(1000)
 }

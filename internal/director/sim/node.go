@@ -78,6 +78,9 @@ func (n *node) clock() director.Instant {
 
 // boot the host, with nothing of any group on it.
 func (n *node) boot() {
+	if n.powered {
+		return
+	}
 	n.powered = true
 	n.booted = n.w.now
 	n.offset = Time(1+n.w.rng.IntN(100_000)) * ms

@@ -1,0 +1,132 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/monitord/monitord/internal/director"
+)
+
+// Rule 1: at most one kernel answers for an address.
+
+func (w *World) holdersChanged(group int) {
+	g := &w.rules.groups[group]
+	g.holders = g.holders[:0]
+	for i, n := range w.nodes[:w.setup.Directors] {
+		if n.answers(group) {
+			g.holders = append(g.holders, i)
+		}
+	}
+	if len(g.holders) > 1 && g.overlap == 0 {
+		g.overlap, g.apart = w.now, 0
+	}
+	w.log("%s is answered by %v", groupName(group), w.names(g.holders))
+	if len(g.holders) <= 1 && g.overlap > 0 {
+		w.excuse(g)
+		w.overlapped(group)
+		w.count()
+		g.overlap = 0
+	}
+	if len(g.holders) == 0 && g.owner >= 0 {
+		w.movesWithoutNeed(w.nodes[g.owner], group)
+		w.leavesInPlace(group)
+	}
+	w.rules.moved = w.now
+	w.servedChanged(group)
+}
+
+// blindly: where no broadcast passes for long, silence proves nothing, and nobody
+// may take what another's kernel still has.
+func (w *World) blindly(group int) {
+	blind := slices.ContainsFunc(w.active, func(h *happening) bool { return h.Kind == NoBroadcast && w.rules.groups[group].overlap-h.At > 500*ms })
+	if blind && !w.setup.Single && w.setup.Gateways > 0 && !w.setup.Groups[group].Bare && !w.had(Pause) && !w.had(KernelFails) {
+		w.breaks("1 one kernel answers", "%s was taken on a wire that does not work: %v", groupName(group), w.names(w.rules.groups[group].holders))
+	}
+}
+
+// leavesInPlace: who is restarted by Quit finds its address again, inside the lease.
+func (w *World) leavesInPlace(group int) {
+	last := w.lastBegun()
+	if w.setup.Single && last != nil && last.Kind == Quit && !w.mayReturn(group) {
+		w.breaks("2 held within the bound", "%s is gone, and Quit leaves it in place", groupName(group))
+	}
+}
+
+func (w *World) count() {
+	w.rules.result.Overlaps++
+	if w.excepted() {
+		w.rules.result.Excepted++
+	}
+}
+
+func (w *World) pausedChanged() {
+	for i := range w.rules.groups {
+		w.holdersChanged(i)
+	}
+}
+
+func (w *World) names(nodes []int) []string {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = w.nodes[n].name
+	}
+	return names
+}
+
+// overlapped judges two kernels that answer, while they do and when one ceases
+// to. What lasts no time at all is a renewal that came back late and was undone.
+func (w *World) overlapped(group int) {
+	g := &w.rules.groups[group]
+	lasted := w.now - max(g.overlap, g.apart)
+	if w.now == g.overlap || w.setup.Groups[group].Bare {
+		return // nothing but heartbeats guards a group without an address
+	}
+	w.blindly(group)
+	w.rules.result.Longest = max(w.rules.result.Longest, lasted)
+	longest := w.timings.Lease + w.setup.LatestExpiry + 200*ms
+	switch {
+	case w.excepted():
+		if lasted > longest {
+			w.breaks("1 one kernel answers", "%s is answered by %v %v after the cut was healed", groupName(group), w.names(g.holders), lasted)
+		}
+	case w.setup.Single:
+		w.breaks("1 one kernel answers", "%s is answered by two for %v: %v now", groupName(group), w.now-g.overlap, w.names(g.holders))
+	case w.setup.Strict && !w.had(Pause) && g.apart == 0:
+		w.breaks("1 one kernel answers", "%s, strict, is answered by two for %v: %v now", groupName(group), w.now-g.overlap, w.names(g.holders))
+	case lasted > longest:
+		w.breaks("1 one kernel answers", "%s is answered by two for %v, longer than %v: %v now", groupName(group), lasted, longest, w.names(g.holders))
+	}
+}
+
+// excepted is the one exception that is documented: two directors that vote
+// alone, no other path, and a cut between them that ARP does not pass either.
+func (w *World) excepted() bool {
+	s := w.setup
+	if s.voters() != 2 || s.Relay || s.Back || s.HoldStill || s.Stonith == director.StonithRequire || !s.Single {
+		return false
+	}
+	return len(w.begun) > 0 && w.begun[len(w.begun)-1].Kind == Partition
+}
+
+// lastBegun is the fault that began last.
+func (w *World) lastBegun() *Fault {
+	if len(w.begun) == 0 {
+		return nil
+	}
+	return &w.begun[len(w.begun)-1]
+}
+
+// had tells whether a fault of a kind began already.
+func (w *World) had(k Kind) bool {
+	return slices.ContainsFunc(w.begun, func(f Fault) bool { return f.Kind == k })
+}
+
+// excuse an overlap of two voters that cannot speak to each other: it has to end
+// when they can. Three have a majority, which excuses nothing.
+func (w *World) excuse(g *held) {
+	if g.overlap == 0 || w.setup.voters() != 2 {
+		return
+	}
+	if !w.hears(0, 1) || !w.hears(1, 0) || w.is(Loss, 0) || w.is(Loss, 1) || w.is(Slow, 0) || w.is(Slow, 1) {
+		g.apart = w.now
+	}
+}

@@ -1,0 +1,167 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/monitord/monitord/internal/director"
+)
+
+// Rule 2: an entitled, connected director holds within the bound.
+
+func (w *World) servedChanged(group int) {
+	g := &w.rules.groups[group]
+	served := slices.ContainsFunc(g.holders, w.reachable)
+	switch {
+	case served && g.unserved >= 0:
+		if w.setup.Single {
+			w.outage(w.now - g.unserved)
+		}
+		g.unserved = -1
+	case !served && g.unserved < 0:
+		g.unserved = w.now
+	}
+}
+
+func (w *World) outage(d Time) {
+	s := w.setup
+	if last := w.lastBegun(); last != nil && !s.Strict && !s.HoldStill && s.Stonith == director.NoStonith {
+		w.rules.result.Outages[last.Kind] = max(w.rules.result.Outages[last.Kind], d)
+	}
+}
+
+// reachable tells whether clients behind the gateways reach a node and back.
+func (w *World) reachable(node int) bool {
+	return w.setup.Gateways == 0 || w.gatewaysOf(node) > 0
+}
+
+func (w *World) gatewaysOf(node int) int {
+	answered := 0
+	for i := range w.net.gateways {
+		if w.net.both(node, w.net.gateway(i), everything) {
+			answered++
+		}
+	}
+	return answered
+}
+
+func (w *World) connected(node int) bool {
+	n := w.gatewaysOf(node)
+	if w.setup.AllGateways {
+		return n == w.setup.Gateways
+	}
+	return n > 0 || w.setup.Gateways == 0
+}
+
+// entitled tells whether a director could hold groups, beyond any doubt: it is
+// well and connected, and each other node is either well and heard, or dead or
+// cut off as a whole.
+func (w *World) entitled(node int) bool {
+	n := w.nodes[node]
+	if !n.usable() || n.exiting || n.maintained || !w.carrier[node] || !w.connected(node) || w.unclear() || w.troubled(node) {
+		return false
+	}
+	heard := 1
+	for i, o := range w.nodes {
+		switch {
+		case i == node:
+		case o.usable() && !o.exiting && w.net.isolated[i] == 0 && !w.troubled(i):
+			if !w.net.both(node, i, everything) || w.net.filtered[node][i] {
+				return false
+			}
+			heard++
+		case w.setup.HoldStill && w.setup.voters() == 2, w.setup.Stonith == director.StonithRequire:
+			return false
+		}
+	}
+	return w.setup.voters() < 3 || heard > w.setup.voters()/2
+}
+
+// troubled: something is on at a node that is neither death nor health.
+func (w *World) troubled(node int) bool {
+	return slices.ContainsFunc(w.active, func(h *happening) bool {
+		switch h.Kind {
+		case KernelFails, Stall, Loss, Slow, FailStart, SlowStart, FailStop, SlowStop, Unfit, GatewayPath, DiskSlow:
+			return h.node == node
+		case Shutdown, Quit, Maintain:
+			return h.node == node
+		}
+		return false
+	})
+}
+
+// unclear: something is on that concerns everybody.
+func (w *World) unclear() bool {
+	return slices.ContainsFunc(w.active, func(h *happening) bool {
+		switch h.Kind {
+		case Split, NoBroadcast, Stranger, NoStonith, Partition, OneWay, Heartbeats, ARP:
+			return true
+		}
+		return false
+	})
+}
+
+// inTime breaks rule 2 if a group was not served for too long since anything happened.
+func (w *World) inTime(group int) {
+	g := &w.rules.groups[group]
+	if g.unserved < 0 {
+		return
+	}
+	w.promised(group)
+	since := max(g.unserved, w.rules.disturbed)
+	limit := w.rules.bound
+	if w.now-since <= limit || w.fresh() {
+		return
+	}
+	for i := range w.nodes[:w.setup.Directors] {
+		if w.entitled(i) {
+			w.breaks("2 held within the bound", "%s is not served for %v, and %s could", groupName(group), w.now-since, w.nodes[i].name)
+			return
+		}
+	}
+}
+
+// failures are the faults that director.Bounds promises something for.
+var failures = map[Kind]director.Failure{
+	Kill: director.DaemonKilled, Power: director.HostDead, Sworn: director.HostDead, Pull: director.HostDead, Freeze: director.Frozen,
+	CutOff: director.CutOff, Mute: director.CutOff, Deaf: director.CutOff, OneWay: director.OneWay,
+	GatewayPath: director.GatewayPath, Switchover: director.Planned, FailbackNow: director.Planned,
+	Maintain: director.Planned, Shutdown: director.Planned,
+}
+
+// promised breaks rule 2 if a single fault costs more than the configuration's
+// bound for it, printed by monitord check.
+func (w *World) promised(group int) {
+	g, last := &w.rules.groups[group], w.lastBegun()
+	if !w.setup.Single || last == nil || g.unserved < w.rules.begun || w.setup.Groups[group].Bare {
+		return
+	}
+	failure, known := failures[last.Kind]
+	if w.setup.Back && known && last.Kind != Power && last.Kind != Sworn && (failure == director.HostDead || failure == director.CutOff) {
+		failure = director.GatewayPath // heartbeats go on over the second network: only pings tell
+	}
+	b, promised := w.rules.bounds[failure]
+	if lasted := w.now - g.unserved; known && promised && !b.Open && lasted > b.Limit+w.rules.extra {
+		w.breaks("2 held within the bound", "%s is not served for %v, promised are %v (%s) and %v for resources and delays",
+			groupName(group), lasted, b.Limit, b.Formula, w.rules.extra)
+	}
+}
+
+// extra is what comes on top of a bound: resources, this world's slow moments and
+// delays, and that it is looked at now and then.
+func (s Setup) extra() Time {
+	d := 3*20*ms + checkEvery
+	if s.Late > 0 {
+		d += 3 * 40 * ms
+	}
+	for _, g := range s.Groups {
+		d += 2 * (g.Begin + g.End)
+	}
+	return d
+}
+
+// fresh: a process started so lately that it may wait for others.
+func (w *World) fresh() bool {
+	return slices.ContainsFunc(w.nodes, func(n *node) bool {
+		return n.running && w.now-n.started < w.timings.InitDead+w.rules.bound
+	})
+}
