@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,9 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/monitord/monitord/internal/kernellab"
+	"github.com/monitord/monitord/internal/netif/netiftest"
 )
 
 // withoutLibrary has the companion make all calls.
@@ -25,25 +24,11 @@ type withoutLibrary struct{ *namespace }
 
 func (withoutLibrary) library() (library, bool, error) { return nil, false, nil }
 
-// newNamespace puts the test's thread, which ends with it, into a network
-// namespace of its own. With no interface up the kernel takes no destination of
-// IPv4.
-func newNamespace(t *testing.T) {
-	t.Helper()
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("a network namespace: %v", err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	must(t, err)
-	must(t, netlink.LinkSetUp(lo))
-}
-
 // kernelClient is a client in a network namespace of its own. Only the
 // goroutine of the test is in there.
 func kernelClient(t *testing.T, withLibrary bool) *Client {
 	t.Helper()
-	newNamespace(t)
+	netiftest.Enter(t)
 	kernellab.Require(t)
 	ns, err := currentNamespace()
 	if err != nil {
@@ -464,7 +449,7 @@ func TestKernelNamespace(t *testing.T) {
 	}
 	must(t, c.RemoveService(t.Context(), web4))
 	// Another namespace has its own table.
-	newNamespace(t)
+	netiftest.Enter(t)
 	other, err := Open(t.Context())
 	must(t, err)
 	defer func() { must(t, other.Close()) }()

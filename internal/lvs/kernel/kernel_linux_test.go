@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -14,13 +13,13 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/monitord/monitord/internal/ipvs"
 	"github.com/monitord/monitord/internal/kernellab"
 	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/lvs/lvstest"
 	"github.com/monitord/monitord/internal/netif"
+	"github.com/monitord/monitord/internal/netif/netiftest"
 	"github.com/monitord/monitord/internal/nft"
 )
 
@@ -36,13 +35,7 @@ type director struct {
 func newDirector(t testing.TB, s Settings) *director {
 	t.Helper()
 	kernellab.Require(t)
-	runtime.LockOSThread() // until the goroutine ends, and the thread with it
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("a network namespace: %v", err)
-	}
-	if err := netif.SetUp(t.Context(), "lo", true); err != nil {
-		t.Fatal(err)
-	}
+	netiftest.Enter(t)
 	client, err := ipvs.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)

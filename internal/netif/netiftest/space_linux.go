@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -39,11 +38,9 @@ func New(t testing.TB) *Space {
 	ready, done := make(chan error), make(chan struct{})
 	go func() {
 		defer close(done)
-		// Never unlocked: the thread ends with the goroutine, and with it the last
-		// hold on the namespace.
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
+		leave, err := unshare()
 		if err == nil {
+			defer leave()
 			s.fd, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		}
 		ready <- err
