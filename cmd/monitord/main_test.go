@@ -149,16 +149,16 @@ func (p *process) signal(s os.Signal) {
 	}
 }
 
-// wantEnd waits for the daemon to end by itself.
-func (p *process) wantEnd(status int) {
+// wantEnd waits for the daemon to end by itself, well.
+func (p *process) wantEnd() {
 	p.t.Helper()
 	select {
 	case <-p.end:
 	case <-time.After(patience):
 		p.t.Fatalf("the daemon does not end:\n%s", p.text())
 	}
-	if got := p.cmd.ProcessState.ExitCode(); got != status {
-		p.t.Errorf("exit status %d, want %d:\n%s", got, status, p.text())
+	if got := p.cmd.ProcessState.ExitCode(); got != 0 {
+		p.t.Errorf("exit status %d, want 0:\n%s", got, p.text())
 	}
 }
 
@@ -241,7 +241,7 @@ func TestEndToEndDaemon(t *testing.T) {
 		t.Errorf("after the reload: %+v", s)
 	}
 	d.signal(syscall.SIGTERM)
-	d.wantEnd(0)
+	d.wantEnd()
 	if _, errs, exit := program(t, "status", "-s", p.socket); exit != 1 || !strings.Contains(errs, "no daemon answers") {
 		t.Errorf("status without a daemon: exit %d, %s", exit, errs)
 	}
@@ -258,7 +258,7 @@ func TestEndToEndHangupDuringStart(t *testing.T) {
 	}
 	d.waitFor("configuration reloaded")
 	d.signal(syscall.SIGTERM)
-	d.wantEnd(0)
+	d.wantEnd()
 }
 
 // appears waits for a file.
@@ -285,7 +285,7 @@ func TestEndToEndHangingMonitor(t *testing.T) {
 	appears(t, filepath.Join(p.folder, "running"))
 	began := time.Now()
 	d.signal(syscall.SIGTERM)
-	d.wantEnd(0)
+	d.wantEnd()
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("the end took %s", took)
 	}
@@ -341,7 +341,7 @@ real = [{ host = %[1]q, forward = "nat" }, { host = %[2]q, forward = "nat" }]
 		t.Errorf("ipvs: exit %d, %s%s", exit, out, errs)
 	}
 	d.signal(syscall.SIGTERM)
-	d.wantEnd(0)
+	d.wantEnd()
 }
 
 func TestEndToEndCommandLine(t *testing.T) {

@@ -111,7 +111,7 @@ func inspectSite(ctx context.Context, site *config.Site, wanted lvs.Table) (Tabl
 	access, err := ipvs.Open(ctx)
 	if err != nil {
 		empty.Problem = err.Error()
-		return empty, nil
+		return empty, nil //nolint:nilerr // what is wanted can be told without the kernel
 	}
 	namespace, err := netif.Namespace()
 	if err != nil {

@@ -225,5 +225,5 @@ func (q quorum) next(weight, possible, wanted, hysteresis int) quorum {
 // tellsOf reports whether people want to know of the change. That it was had from
 // the beginning is no news.
 func (q quorum) tellsOf(now quorum) bool {
-	return q != now && !(q == quorumUnknown && now == quorumHad)
+	return q != now && (q != quorumUnknown || now != quorumHad)
 }

@@ -74,7 +74,7 @@ func (c RealConfig) build(key string, of VirtualConfig, v Virtual, relay bool) (
 		r.Host = host
 		one, err := c.place(key, r, v)
 		if err == nil && !relay {
-			err = c.method(key, &one, of, v)
+			err = c.method(key, &one, of)
 		}
 		if err == nil {
 			err = c.suits(key, one, v, relay)
@@ -142,7 +142,7 @@ func (c RealConfig) place(key string, r Real, v Virtual) (Real, error) {
 }
 
 // method finds out how packets get to the server.
-func (c RealConfig) method(key string, r *Real, of VirtualConfig, v Virtual) error {
+func (c RealConfig) method(key string, r *Real, of VirtualConfig) error {
 	word, blamed := c.Forward, key+".forward"
 	switch {
 	case word != "":

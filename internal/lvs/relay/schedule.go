@@ -19,7 +19,7 @@ type scheduler interface {
 }
 
 func newScheduler(name lvs.Scheduler) scheduler {
-	switch name {
+	switch name { //nolint:exhaustive // a service with another scheduler is refused before
 	case lvs.RoundRobin:
 		return &roundRobin{last: -1}
 	case lvs.WeightedRoundRobin:
