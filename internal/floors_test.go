@@ -25,6 +25,7 @@ var floors = map[string]int{
 
 	"monitors/exec": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3,
 	"alerts/exec": 3, "alerts/ipvs": 3, "alerts/mail": 3,
+	"resources/vip": 3,
 
 	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/migrate/moncf": 4, "internal/control": 4,
 

@@ -135,6 +135,9 @@ type Add struct {
 	// NoDAD leaves out IPv6's search for duplicates (RFC 4862 section 5.4): the
 	// address is in use at once (its route comes a moment after the call).
 	NoDAD bool
+	// NoPrefixRoute leaves out the route to the address's network, which is the
+	// own address's business where an address only visits a device.
+	NoPrefixRoute bool
 }
 
 // A Tunnel describes the device that [AddTunnel] is to add: it decapsulates what

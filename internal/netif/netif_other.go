@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"time"
 )
 
 // Addresses is for Linux only, as all of this package.
@@ -55,3 +56,64 @@ func RemovePort(context.Context, Port) error { return errors.ErrUnsupported }
 
 // Namespace is for Linux only.
 func Namespace() (string, error) { return "", errors.ErrUnsupported }
+
+// Boottime is for Linux only.
+func Boottime() time.Duration { return 0 }
+
+// Hold is for Linux only.
+func Hold(context.Context, string, netip.Prefix, HoldOptions) (Held, error) {
+	return Held{}, errors.ErrUnsupported
+}
+
+// Release is for Linux only.
+func Release(context.Context, string, netip.Addr) error { return errors.ErrUnsupported }
+
+// Find is for Linux only.
+func Find(context.Context, string, netip.Addr) (Found, error) {
+	return Found{}, errors.ErrUnsupported
+}
+
+// Covering is for Linux only.
+func Covering(context.Context, netip.Addr) (string, error) { return "", errors.ErrUnsupported }
+
+// A Wire is for Linux only.
+type Wire struct{}
+
+// OpenWire is for Linux only.
+func OpenWire(context.Context, string) (*Wire, error) { return nil, errors.ErrUnsupported }
+
+// Device is for Linux only.
+func (*Wire) Device() string { return "" }
+
+// Refresh is for Linux only.
+func (*Wire) Refresh(context.Context) error { return errors.ErrUnsupported }
+
+// Guard is for Linux only.
+func (*Wire) Guard(...netip.Addr) {}
+
+// Ask is for Linux only.
+func (*Wire) Ask(Question) error { return errors.ErrUnsupported }
+
+// Announce is for Linux only.
+func (*Wire) Announce(netip.Addr) error { return errors.ErrUnsupported }
+
+// Heard is for Linux only.
+func (*Wire) Heard() <-chan Sighting { return nil }
+
+// Flush is for Linux only.
+func (*Wire) Flush() {}
+
+// Close is for Linux only.
+func (*Wire) Close() error { return nil }
+
+// A Watcher is for Linux only.
+type Watcher struct{}
+
+// Watch is for Linux only.
+func Watch(context.Context, WatchOptions) (*Watcher, error) { return nil, errors.ErrUnsupported }
+
+// Changes is for Linux only.
+func (*Watcher) Changes() <-chan Change { return nil }
+
+// Close is for Linux only.
+func (*Watcher) Close() error { return nil }

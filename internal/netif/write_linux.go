@@ -44,6 +44,9 @@ func changeAddress(ctx context.Context, a Add, change func(*netlink.Handle, netl
 
 func (a Add) raw() *netlink.Addr {
 	raw := &netlink.Addr{IPNet: ipNet(a.Prefix), Scope: int(a.Scope), Label: a.Label}
+	if a.NoPrefixRoute {
+		raw.Flags |= unix.IFA_F_NOPREFIXROUTE
+	}
 	if a.Prefix.Addr().Is4() {
 		if a.Scope == Host || a.Prefix.Bits() == 32 {
 			raw.Broadcast = net.IPv4zero // none
