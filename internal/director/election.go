@@ -40,10 +40,20 @@ func (m *machine) able(g *group) Reason {
 		return because(ReasonNotProved)
 	case !m.connected():
 		return because(ReasonNoGateway)
-	case !m.majority():
+	case !m.majority() || m.c.NeedsMajority() && !m.followable(g):
 		return because(ReasonNoMajority)
 	}
 	return Reason{}
+}
+
+// followable tells whether a majority would hear this node as an owner: what is
+// acknowledged grows older by a heartbeat until the next one, and must not pass
+// the fence then. Who has begun to acquire is measured as an owner.
+func (m *machine) followable(g *group) bool {
+	if g.role == Acquiring {
+		return m.followed()
+	}
+	return m.followedWithin(m.c.Timings.Fence - m.c.Timings.Heartbeat)
 }
 
 // blocked is why the other nodes are in the way; None: the group is free.

@@ -1,5 +1,7 @@
 package director
 
+import "time"
+
 // hold is what an owner does: let go when it must, renew, announce, and hand over
 // when another should have the group.
 func (m *machine) hold(g *group) {
@@ -66,14 +68,16 @@ func (m *machine) fence(g *group) Reason {
 }
 
 // followed tells whether a majority of the voters heard this node lately.
-func (m *machine) followed() bool {
+func (m *machine) followed() bool { return m.followedWithin(m.c.Timings.Fence) }
+
+func (m *machine) followedWithin(age time.Duration) bool {
 	if m.c.without(Majority) {
 		return true
 	}
 	heard := 1
 	for i := range m.s.peers {
 		p := &m.s.peers[i]
-		if i != m.self && p.state != Left && p.state != Fenced && p.acked && m.acknowledged(p) < m.c.Timings.Fence {
+		if i != m.self && p.state != Left && p.state != Fenced && p.acked && m.acknowledged(p) < age {
 			heard++
 		}
 	}

@@ -7,6 +7,7 @@ func (m *machine) heard(msg Message) {
 	if i < 0 || i == m.self {
 		return
 	}
+	m.epochs(msg.Word)
 	p := &m.s.peers[i]
 	if !m.current(p, msg) {
 		if msg.Incarnation != p.incarnation && !msg.Answer {
@@ -41,6 +42,16 @@ func (m *machine) heard(msg Message) {
 		m.answer = i + 1
 	}
 	m.prove()
+}
+
+// epochs takes in the epochs of a message, however old it is: they only grow, so
+// that one which was claimed once is never news too late.
+func (m *machine) epochs(w Word) {
+	for _, c := range w.Groups {
+		if g := m.groupOf(c.Group); g != nil {
+			g.seen = max(g.seen, c.Epoch)
+		}
+	}
 }
 
 // current tells whether a message is news.
@@ -135,11 +146,14 @@ func (m *machine) relay(h Hear) {
 	}
 	p := &m.s.peers[i]
 	strange := h.Incarnation != p.incarnation && (h.Incarnation < p.incarnation || p.wentBack || h.Silent >= m.c.Timings.Suspect || p.heard && m.now.Sub(p.heardAt) < m.c.Timings.Suspect)
-	if strange || p.state == Fenced || (p.state == Left && h.Incarnation == p.incarnation) {
+	at := m.now.Add(-max(h.Silent, 0))
+	// Who was powered off may be back where only others hear it; what they heard
+	// before it was may still be under way.
+	fenced := p.state == Fenced && at.Sub(p.fencedAt) < m.c.Timings.Suspect
+	if strange || fenced || (p.state == Left && h.Incarnation == p.incarnation) {
 		return
 	}
 	m.incarnate(i, h.Incarnation)
-	at := m.now.Add(-max(h.Silent, 0))
 	if at > p.relayed {
 		p.relayed = at
 	}

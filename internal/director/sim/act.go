@@ -43,6 +43,7 @@ func (n *node) act(action director.Action) {
 		n.stopPart(w.group(a.Group), a.Part)
 	case director.Take:
 		w.log("%s takes %s", n.name, a.Group)
+		n.takeEpochs[w.group(a.Group)] = n.heardEpochs[w.group(a.Group)]
 		n.take(w.group(a.Group), a.NotAfter, true)
 	case director.Renew:
 		n.take(w.group(a.Group), a.NotAfter, false)

@@ -62,12 +62,13 @@ func (w *World) begins(n *node, group int, p director.Part) {
 	}
 }
 
-// understand: both are well and heard each other for so long that each knows what the other does.
+// understand: both are well and heard each other for so long that each knows what the
+// other does. That the way is free again is not yet a heartbeat that came by it.
 func (w *World) understand(a, b *node) bool {
 	calm := func(n *node) bool {
 		return n.usable() && w.now-w.rules.touched[n.id] > w.timings.Lease+w.setup.LatestExpiry+w.timings.Dead && !w.had(NoBroadcast)
 	}
-	return calm(a) && calm(b) && !w.unclear() && w.hears(a.id, b.id) && w.hears(b.id, a.id) && w.now-w.rules.disturbed < w.now
+	return calm(a) && calm(b) && !w.unclear() && w.now-w.rules.cleared > w.timings.Dead && w.hears(a.id, b.id) && w.hears(b.id, a.id) && w.now-w.rules.disturbed < w.now
 }
 
 // Rule 5: never both release when one could keep.

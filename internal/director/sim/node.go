@@ -37,10 +37,12 @@ type node struct {
 	exiting  bool
 	started  Time
 	// heardEpochs are the highest ones of messages that reached this process.
-	heardEpochs []uint64
-	shown       []uint64
-	maintained  bool
-	tick        func()
+	// takeEpochs are those when an address was last asked for: what is heard while the
+	// kernel does it comes too late for that claim.
+	heardEpochs, takeEpochs []uint64
+	shown                   []uint64
+	maintained              bool
+	tick                    func()
 }
 
 // A disk holds what survives.
@@ -114,6 +116,7 @@ func (n *node) start() {
 	n.lanes = make([]lane, len(n.parts))
 	n.work = make([]lane, len(n.parts))
 	n.heardEpochs = make([]uint64, len(n.parts))
+	n.takeEpochs = make([]uint64, len(n.parts))
 	n.shown = make([]uint64, len(n.parts))
 	n.disk.incarnation++
 	n.w.log("%s starts", n.name)

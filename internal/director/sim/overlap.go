@@ -18,6 +18,9 @@ func (w *World) holdersChanged(group int) {
 	}
 	if len(g.holders) > 1 && g.overlap == 0 {
 		g.overlap, g.apart = w.now, 0
+		if w.part(); w.rules.parted {
+			g.apart = w.now // but for the wire they could know nothing of each other
+		}
 	}
 	w.log("%s is answered by %v", groupName(group), w.names(g.holders))
 	if len(g.holders) <= 1 && g.overlap > 0 {
@@ -118,6 +121,21 @@ func (w *World) lastBegun() *Fault {
 // had tells whether a fault of a kind began already.
 func (w *World) had(k Kind) bool {
 	return slices.ContainsFunc(w.begun, func(f Fault) bool { return f.Kind == k })
+}
+
+// part notes whether two voters that both reach the gateway cannot speak to each
+// other: then both are entitled, for all they know, and strict waits for a lease
+// that may go on being renewed. It is over when both are alive to speak again: who
+// died before has told the other nothing. One that is cut off from the gateway as
+// well lets go at its fence, and strict has no excuse.
+func (w *World) part() {
+	switch {
+	case w.setup.voters() != 2:
+	case !w.hears(0, 1) || !w.hears(1, 0):
+		w.rules.parted = w.rules.parted || w.pinged(0) && w.pinged(1)
+	case w.rules.parted && w.nodes[0].usable() && w.nodes[1].usable():
+		w.rules.parted = w.now-w.rules.cleared <= 2*w.timings.Heartbeat
+	}
 }
 
 // excuse an overlap of two voters that cannot speak to each other: it has to end

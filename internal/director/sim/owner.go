@@ -67,8 +67,8 @@ func (w *World) owns(n *node, group int) {
 	}
 	const rule = "7 epochs grow"
 	switch {
-	case epoch < n.heardEpochs[group]:
-		w.breaks(rule, "%s takes %s with epoch %d and has heard of %d", n.name, groupName(group), epoch, n.heardEpochs[group])
+	case epoch < n.takeEpochs[group]:
+		w.breaks(rule, "%s takes %s with epoch %d and has heard of %d", n.name, groupName(group), epoch, n.takeEpochs[group])
 	case epoch > n.disk.epochs[groupName(group)] && !w.had(DiskFails) && !w.had(DiskSlow) && !w.had(DiskForgets):
 		w.breaks(rule, "%s takes %s with epoch %d and has saved %d only", n.name, groupName(group), epoch, n.disk.epochs[groupName(group)])
 	case w.setup.Single && g.owner >= 0 && g.owner != n.id && epoch <= g.epoch && !w.lost():

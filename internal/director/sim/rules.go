@@ -18,6 +18,8 @@ type rules struct {
 	moved     Time // when it last did something about it
 	bound     Time
 	settle    Time
+	cleared   Time // when something last ended that made it unclear who hears whom
+	parted    bool // two voters that reach the gateway could not speak to each other, and have not had the chance since: see part
 	extra     Time
 	bounds    map[director.Failure]director.Bound
 	touched   []Time
@@ -92,6 +94,7 @@ func (w *World) bypassed() bool {
 
 // check what lasts.
 func (w *World) check() {
+	w.part()
 	for i := range w.rules.groups {
 		g := &w.rules.groups[i]
 		w.excuse(g)

@@ -45,7 +45,22 @@ func (w *World) gatewaysOf(node int) int {
 }
 
 func (w *World) connected(node int) bool {
-	n := w.gatewaysOf(node)
+	return w.enough(w.gatewaysOf(node))
+}
+
+// pinged tells whether the gateways answer a node's pings, which is all that its
+// fence asks.
+func (w *World) pinged(node int) bool {
+	answered := 0
+	for i := range w.net.gateways {
+		if w.net.both(node, w.net.gateway(i), ping) {
+			answered++
+		}
+	}
+	return w.enough(answered)
+}
+
+func (w *World) enough(n int) bool {
 	if w.setup.AllGateways {
 		return n == w.setup.Gateways
 	}
@@ -91,13 +106,15 @@ func (w *World) troubled(node int) bool {
 
 // unclear: something is on that concerns everybody.
 func (w *World) unclear() bool {
-	return slices.ContainsFunc(w.active, func(h *happening) bool {
-		switch h.Kind {
-		case Split, NoBroadcast, Stranger, NoStonith, Partition, OneWay, Heartbeats, ARP:
-			return true
-		}
-		return false
-	})
+	return slices.ContainsFunc(w.active, (*happening).muddles)
+}
+
+func (h *happening) muddles() bool {
+	switch h.Kind {
+	case Split, NoBroadcast, Stranger, NoStonith, Partition, OneWay, Heartbeats, ARP:
+		return true
+	}
+	return false
 }
 
 // inTime breaks rule 2 if a group was not served for too long since anything happened.

@@ -56,6 +56,10 @@ func (w *World) begin(f Fault) {
 
 // changed makes the network what the faults of the moment leave of it.
 func (w *World) changed(h *happening) {
+	defer w.part()
+	if h.muddles() {
+		w.rules.cleared = w.now
+	}
 	w.net.clear()
 	for _, a := range w.active {
 		w.net.apply(a)
