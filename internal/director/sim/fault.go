@@ -121,7 +121,7 @@ func (f Fault) String() string {
 
 // planned tells whether it is an operator's wish and no fault.
 func (k Kind) planned() bool {
-	switch k {
+	switch k { //nolint:exhaustive // the other faults do not matter here
 	case Switchover, SwitchFrozen, Maintain, FailbackNow, Shutdown, Quit:
 		return true
 	}
@@ -142,10 +142,46 @@ type chance struct {
 }
 
 var chances = []chance{
-	{Kill, 12}, {Power, 6}, {Sworn, 2}, {Freeze, 12}, {Stall, 4}, {Pull, 8}, {CutOff, 6}, {Mute, 6}, {Deaf, 6}, {Partition, 12}, {OneWay, 8},
-	{Split, 5}, {Heartbeats, 6}, {ARP, 3}, {NoBroadcast, 2}, {Loss, 3}, {Slow, 3}, {BackDown, 2}, {GatewayDown, 3}, {AllGatewaysDown, 4},
-	{GatewayPath, 5}, {NoRelay, 2}, {DiskFails, 2}, {DiskSlow, 2}, {DiskForgets, 2}, {FailStart, 3}, {SlowStart, 3}, {FailStop, 3}, {SlowStop, 3},
-	{KernelFails, 2}, {Remove, 2}, {Unfit, 3}, {Stranger, 1}, {NoStonith, 1}, {Switchover, 8}, {SwitchFrozen, 4}, {Maintain, 5}, {FailbackNow, 2}, {Shutdown, 5}, {Quit, 4},
+	{Kill, 12},
+	{Power, 6},
+	{Sworn, 2},
+	{Freeze, 12},
+	{Stall, 4},
+	{Pull, 8},
+	{CutOff, 6},
+	{Mute, 6},
+	{Deaf, 6},
+	{Partition, 12},
+	{OneWay, 8},
+	{Split, 5},
+	{Heartbeats, 6},
+	{ARP, 3},
+	{NoBroadcast, 2},
+	{Loss, 3},
+	{Slow, 3},
+	{BackDown, 2},
+	{GatewayDown, 3},
+	{AllGatewaysDown, 4},
+	{GatewayPath, 5},
+	{NoRelay, 2},
+	{DiskFails, 2},
+	{DiskSlow, 2},
+	{DiskForgets, 2},
+	{FailStart, 3},
+	{SlowStart, 3},
+	{FailStop, 3},
+	{SlowStop, 3},
+	{KernelFails, 2},
+	{Remove, 2},
+	{Unfit, 3},
+	{Stranger, 1},
+	{NoStonith, 1},
+	{Switchover, 8},
+	{SwitchFrozen, 4},
+	{Maintain, 5},
+	{FailbackNow, 2},
+	{Shutdown, 5},
+	{Quit, 4},
 }
 
 // onlyTogether are kinds that break the promise for single faults by themselves,
@@ -250,7 +286,7 @@ func duration(r *rand.Rand) Time {
 
 // detail draws what only some kinds have.
 func (f *Fault) detail(r *rand.Rand, s Setup) {
-	switch f.Kind {
+	switch f.Kind { //nolint:exhaustive // the other faults do not matter here
 	case Kill, Power, Sworn:
 		if r.IntN(5) == 0 {
 			f.Arg |= loseState
@@ -291,7 +327,7 @@ func (f *Fault) detail(r *rand.Rand, s Setup) {
 	case GatewayDown, Remove, Stranger, Switchover, FailbackNow:
 		f.Arg = r.IntN(4)
 	}
-	switch f.Kind {
+	switch f.Kind { //nolint:exhaustive // the other faults do not matter here
 	case Remove, Switchover, FailbackNow:
 		f.For = 0
 	}

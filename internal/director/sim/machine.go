@@ -19,21 +19,21 @@ type Maker func(director.Config, director.Restored, director.Instant) (Machine, 
 // Director is the real machine.
 func Director(c director.Config, r director.Restored, now director.Instant) (Machine, []director.Action) {
 	s, actions := director.Start(c, r, now)
-	return &real{config: c, state: s}, actions
+	return &genuine{config: c, state: s}, actions
 }
 
-type real struct {
+type genuine struct {
 	config director.Config
 	state  director.State
 }
 
-func (m *real) Step(e director.Event) []director.Action {
+func (m *genuine) Step(e director.Event) []director.Action {
 	var actions []director.Action
 	m.state, actions = director.Step(m.config, m.state, e)
 	return actions
 }
 
-func (m *real) Groups() []director.Standing { return m.state.Groups() }
+func (m *genuine) Groups() []director.Standing { return m.state.Groups() }
 
 // Twice is the real machine with rule 8: each step is made twice from the same
 // state, must come to the same end, and must leave the state that it began with
@@ -41,12 +41,12 @@ func (m *real) Groups() []director.Standing { return m.state.Groups() }
 func Twice(blame func(string)) Maker {
 	return func(c director.Config, r director.Restored, now director.Instant) (Machine, []director.Action) {
 		s, actions := director.Start(c, r, now)
-		return &twice{real: real{config: c, state: s}, blame: blame}, actions
+		return &twice{genuine: genuine{config: c, state: s}, blame: blame}, actions
 	}
 }
 
 type twice struct {
-	real
+	genuine
 	steps int
 	blame func(string)
 }

@@ -25,14 +25,14 @@ func (w *World) drops(n *node, group int) {
 
 func (w *World) movesInQuiet(n *node, group int) {
 	long := w.now > w.rules.disturbed+w.rules.settle
-	if long || w.resting && !w.mayReturn(group) {
+	if long || w.resting && !w.mayReturn() {
 		w.breaks("3 quiet is quiet", "%s lets %s go %v after anything happened", n.name, groupName(group), w.now-w.rules.disturbed)
 	}
 }
 
 // movesWithoutNeed: a fault elsewhere never moves an address.
 func (w *World) movesWithoutNeed(n *node, group int) {
-	if !w.setup.Single || w.mayReturn(group) {
+	if !w.setup.Single || w.mayReturn() {
 		return
 	}
 	last := w.lastBegun()
@@ -46,7 +46,7 @@ func (w *World) movesWithoutNeed(n *node, group int) {
 }
 
 // mayReturn tells whether the group's policy moves it without any fault.
-func (w *World) mayReturn(group int) bool {
+func (w *World) mayReturn() bool {
 	return slices.ContainsFunc(w.setup.Groups, func(g GroupSetup) bool { return g.Failback || g.Together || g.Apart })
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/monitord/monitord/internal/director"
 )
@@ -147,12 +148,7 @@ func (n *node) start() {
 }
 
 func (n *node) mayHold(g director.Group) bool {
-	for _, h := range n.config.Holders(g) {
-		if h == n.name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(n.config.Holders(g), n.name)
 }
 
 // poll hands over the carrier and the conditions again and again.

@@ -49,7 +49,7 @@ func (w *World) blindly(group int) {
 // leavesInPlace: who is restarted by Quit finds its address again, inside the lease.
 func (w *World) leavesInPlace(group int) {
 	last := w.lastBegun()
-	if w.setup.Single && last != nil && last.Kind == Quit && !w.mayReturn(group) {
+	if w.setup.Single && last != nil && last.Kind == Quit && !w.mayReturn() {
 		w.breaks("2 held within the bound", "%s is gone, and Quit leaves it in place", groupName(group))
 	}
 }

@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/monitord/monitord/internal/director"
+import (
+	"maps"
+
+	"github.com/monitord/monitord/internal/director"
+)
 
 // A part of a group's resources, as it is on a host whatever the daemon thinks.
 type part struct {
@@ -92,20 +96,12 @@ func (n *node) save(group int, epoch uint64) {
 		}
 		if n.w.is(DiskForgets, n.id) {
 			if n.disk.certain == nil {
-				n.disk.certain = clone(n.disk.epochs)
+				n.disk.certain = maps.Clone(n.disk.epochs)
 			}
 		}
 		n.disk.epochs[name] = max(n.disk.epochs[name], epoch) // the highest one counts, whatever the order
 		n.deliver(director.Saved{Group: name, Epoch: epoch, OK: true})
 	})
-}
-
-func clone(m map[string]uint64) map[string]uint64 {
-	c := make(map[string]uint64, len(m))
-	for k, v := range m {
-		c[k] = v
-	}
-	return c
 }
 
 // stonithTakes is how long a power-off takes at most.

@@ -70,7 +70,7 @@ func (w *World) affects(h *happening) {
 // A fault that is about others, or that another path makes good, does not.
 func (w *World) touches(h *happening, node int) bool {
 	s := w.setup
-	switch h.Kind {
+	switch h.Kind { //nolint:exhaustive // the other faults do not matter here
 	case Partition, OneWay:
 		return !w.bypassed() && (node == h.node || node == h.other)
 	case Split:

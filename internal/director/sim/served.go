@@ -94,7 +94,7 @@ func (w *World) entitled(node int) bool {
 // troubled: something is on at a node that is neither death nor health.
 func (w *World) troubled(node int) bool {
 	return slices.ContainsFunc(w.active, func(h *happening) bool {
-		switch h.Kind {
+		switch h.Kind { //nolint:exhaustive // the other faults do not matter here
 		case KernelFails, Stall, Loss, Slow, FailStart, SlowStart, FailStop, SlowStop, Unfit, GatewayPath, DiskSlow:
 			return h.node == node
 		case Shutdown, Quit, Maintain:
@@ -110,7 +110,7 @@ func (w *World) unclear() bool {
 }
 
 func (h *happening) muddles() bool {
-	switch h.Kind {
+	switch h.Kind { //nolint:exhaustive // the other faults do not matter here
 	case Split, NoBroadcast, Stranger, NoStonith, Partition, OneWay, Heartbeats, ARP:
 		return true
 	}
