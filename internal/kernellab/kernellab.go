@@ -9,6 +9,7 @@ package kernellab
 
 import (
 	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/monitord/monitord/internal/debian"
@@ -40,6 +41,22 @@ func Require(t testing.TB) {
 		t.Fatal(err)
 	default:
 		t.Skipf("%v; \"make e2e\" runs this in a machine that has it", err)
+	}
+	if os.Getenv(ToolsVariable) == "1" {
+		loadLocality(t)
+	}
+}
+
+// loadLocality has the schedulers lblc and lblcr in the lab's kernel before a
+// service asks for them. Asked for by a service, the kernel loads them while it
+// holds the lock of IPVS (ip_vs_genl_set_cmd), and they wait for the lock of network
+// namespaces (register_pernet_subsys), which the end of an earlier test's namespace
+// may hold while it waits for that of IPVS: a deadlock that a restart alone ends.
+func loadLocality(t testing.TB) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "modprobe", "-a", "ip_vs_lblc", "ip_vs_lblcr").CombinedOutput()
+	if err != nil {
+		t.Fatalf("modprobe: %v\n%s", err, out)
 	}
 }
 
