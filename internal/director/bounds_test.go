@@ -27,10 +27,10 @@ func TestBounds(t *testing.T) {
 	}{
 		{"defaults", func(*director.Config) {}, map[director.Failure]time.Duration{
 			director.HostDead: 245 * ms, director.CutOff: 245 * ms, director.OneWay: 245 * ms,
-			director.DaemonKilled: 140 * ms, director.Frozen: 140 * ms, director.GatewayPath: 1395 * ms, director.Planned: 60 * ms,
+			director.DaemonKilled: 140 * ms, director.Frozen: 140 * ms, director.GatewayPath: 1395 * ms, director.ServiceCut: 525 * ms, director.Planned: 60 * ms,
 		}},
 		{"strict", func(c *director.Config) { c.Takeover = director.Strict }, map[director.Failure]time.Duration{
-			director.HostDead: 1495 * ms, director.DaemonKilled: 745 * ms, director.Planned: 60 * ms,
+			director.HostDead: 1495 * ms, director.DaemonKilled: 775 * ms, director.Planned: 60 * ms,
 		}},
 		{"hold", func(c *director.Config) { c.OnPeerSilent = director.HoldStill }, map[director.Failure]time.Duration{
 			director.HostDead: -1, director.DaemonKilled: -1, director.Planned: 60 * ms,
@@ -42,7 +42,7 @@ func TestBounds(t *testing.T) {
 		{"stonith", func(c *director.Config) { c.Stonith = director.StonithRequire }, map[director.Failure]time.Duration{
 			director.HostDead: -1, director.Frozen: -1,
 		}},
-		{"no gateway", func(c *director.Config) { c.Gateways = nil }, map[director.Failure]time.Duration{director.GatewayPath: -1}},
+		{"no gateway", func(c *director.Config) { c.Gateways = nil }, map[director.Failure]time.Duration{director.GatewayPath: -1, director.ServiceCut: -1}},
 		{"a short dead time, slow probes", func(c *director.Config) {
 			c.Timings.ProbePause, c.Timings.Probes = 60*ms, 4
 		}, map[director.Failure]time.Duration{director.HostDead: 340 * ms}},
@@ -104,6 +104,8 @@ func TestBoundsRefuse(t *testing.T) {
 		{"pings are fast from 120ms on", func(c *director.Config) { c.Timings.AckStale = 120 * ms }},
 		{"acknowledgements come each", func(c *director.Config) { c.Timings.AckStale = 40 * ms }},
 		{"two pings, one each 60ms", func(c *director.Config) { c.Timings.FastPing = 60 * ms }},
+		{"up to a tick (20ms) late", func(c *director.Config) { c.Timings.Tick = 20 * ms }},
+		{"gap limit 970ms has to be shorter", func(c *director.Config) { c.Timings.GapLimit = 970 * ms }},
 		{"longer than the pause between probes", func(c *director.Config) { c.Timings.ProbeAge = 40 * ms }},
 		{"no more than 6 are remembered", func(c *director.Config) { c.Timings.Probes = 7 }},
 		{"at least one probe", func(c *director.Config) { c.Timings.Probes = 0 }},

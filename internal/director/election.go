@@ -236,10 +236,15 @@ func (a candidate) before(b candidate) bool {
 
 // best is the best candidate other than the node given, -1 if there is none.
 func (m *machine) best(g *group, except int) int {
+	return m.choose(g, func(k candidate, able bool) bool { return able && k.node != except })
+}
+
+// choose the best of the holders that count.
+func (m *machine) choose(g *group, counts func(k candidate, able bool) bool) int {
 	best, found := candidate{node: -1}, false
 	for place := range g.holders {
-		k, ok := m.candidate(g, place)
-		if ok && k.node != except && (!found || k.before(best)) {
+		k, able := m.candidate(g, place)
+		if counts(k, able) && (!found || k.before(best)) {
 			best, found = k, true
 		}
 	}

@@ -61,7 +61,7 @@ func (m *machine) hurry() bool {
 		if i == m.self || p.state == Left || p.state == Fenced {
 			continue
 		}
-		if p.state != Alive || !p.word.Gateway && p.known {
+		if p.state != Alive || !p.word.Gateway && p.known || m.thin(p) || m.thinAt(p) {
 			return true
 		}
 		if holds && m.now.Sub(p.ackedAt) > t.AckStale {

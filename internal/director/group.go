@@ -43,6 +43,7 @@ type group struct {
 	stopFails  int
 	stopAt     Instant
 	stopFailed bool
+	complaint  Reason // what the kernel refused, as it was told
 
 	// The wire.
 	probeID  uint64

@@ -166,7 +166,7 @@ func (m *machine) leaseSet(g *group, e LeaseSet) {
 	case !e.OK && first:
 		m.failStart(g, detailed(ReasonTakeFailed, e.Detail))
 	case !e.OK:
-		m.remark(g, detailed(ReasonRenewFailed, e.Detail))
+		m.complain(g, detailed(ReasonRenewFailed, e.Detail))
 		g.tried = m.now.Add(m.c.Timings.Heartbeat - m.c.Timings.Renew) // again soon, until the limit
 	case !m.c.without(LeaseCheck) && m.now.Sub(g.renewed) > m.c.Timings.GapLimit:
 		// The call may have put an address back that was gone already.
@@ -176,21 +176,21 @@ func (m *machine) leaseSet(g *group, e LeaseSet) {
 		}
 		m.letGo(g, because(ReasonLeaseLost), -1)
 	default:
-		g.renewed = max(g.renewed, e.Began)
+		g.renewed, g.complaint = max(g.renewed, e.Began), Reason{}
 		if first {
 			m.activate(g, because(ReasonLeaseSet))
 		}
 	}
 }
 
-// leaseGone: within its lease the kernel does not remove an address, so somebody
+// leaseGone: within the gap limit the kernel does not remove an address, so somebody
 // else did. It is put back where nobody can have taken it since.
 func (m *machine) leaseGone(g *group) {
 	g.address = false
 	if g.role != Active {
 		return
 	}
-	if m.now.Sub(g.renewed) >= m.c.Timings.Lease || m.s.proving || !m.undisputed(g) {
+	if m.now.Sub(g.renewed) > m.c.Timings.GapLimit || m.s.proving || !m.undisputed(g) {
 		m.letGo(g, because(ReasonLeaseLost), -1)
 		return
 	}

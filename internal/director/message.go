@@ -78,5 +78,7 @@ type Hear struct {
 	Silent time.Duration
 	// Heard is false if there was no message since the start; Word is empty then.
 	Heard bool
-	Word  Word
+	// Thin: it is heard, and fell silent on one of its links lately.
+	Thin bool
+	Word Word
 }

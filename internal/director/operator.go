@@ -51,7 +51,7 @@ func (m *machine) wish(g *group, e Operator) {
 		m.remark(g, because(ReasonNoOwnerKnown))
 		return
 	case e.Command == FailbackNow:
-		to = m.nameOf(m.best(g, -1))
+		to = m.nameOf(m.bestOr(g, owner))
 	case to == "":
 		to = m.nameOf(m.best(g, owner))
 	}
@@ -69,6 +69,13 @@ func (m *machine) wish(g *group, e Operator) {
 		m.s.speak = true
 		m.remark(g, Reason{Code: ReasonAccepted, Node: to, Detail: e.Command.String()})
 	}
+}
+
+// bestOr is the best candidate, the owner among them even if it cannot take the
+// group just now: it has it, and was perhaps only restarted in place. What makes it
+// unfit moves the group by itself.
+func (m *machine) bestOr(g *group, owner int) int {
+	return m.choose(g, func(k candidate, able bool) bool { return able || k.node == owner })
 }
 
 func (m *machine) nameOf(node int) string {

@@ -130,6 +130,30 @@ func (m *machine) overLink(e Heard) {
 	}
 }
 
+// thin tells whether a peer fell silent on one of its links lately, and is heard on
+// another: what the silent one shares with the address may be cut. A link that is
+// down for good is no news, and no reason for haste.
+func (m *machine) thin(p *peer) bool {
+	t := m.c.Timings
+	for _, l := range p.links {
+		if silent := m.now.Sub(l.at); l.name != "" && silent > t.AckStale && silent <= t.AckStale+t.Patience {
+			return true
+		}
+	}
+	return false
+}
+
+// thinAt tells whether a peer says the same of this node, which cannot see for
+// itself that what it sends is lost on one link.
+func (m *machine) thinAt(p *peer) bool {
+	for _, h := range p.hears {
+		if h.Node == m.c.Self {
+			return h.Thin
+		}
+	}
+	return false
+}
+
 func (m *machine) late(i int) {
 	p := &m.s.peers[i]
 	if late := m.now.Sub(p.heardAt); p.heard && p.state != Left && late > m.c.Timings.Warn && (!p.late || m.now.Sub(p.lateAt) > m.c.Timings.InitDead) {

@@ -86,10 +86,20 @@ func (m *machine) drop(g *group) {
 func (m *machine) dropped(g *group, e Dropped) {
 	if e.OK {
 		g.address, g.setting = false, false
+		g.complaint = Reason{}
 		return
 	}
 	g.dropAt = m.now.Add(m.c.Timings.Heartbeat)
-	m.remark(g, detailed(ReasonDropFailed, e.Detail))
+	m.complain(g, detailed(ReasonDropFailed, e.Detail))
+}
+
+// complain tells what the kernel refuses, once until that changes: it is asked
+// again many times a second.
+func (m *machine) complain(g *group, why Reason) {
+	if g.complaint != why {
+		g.complaint = why
+		m.remark(g, why)
+	}
 }
 
 func (m *machine) stop(g *group, part Part) {

@@ -87,7 +87,7 @@ func (m *machine) hears() []Hear {
 			continue
 		}
 		p := &m.s.peers[i]
-		h := Hear{Node: m.name(i), Incarnation: p.incarnation, Seq: p.seq, Sent: p.sent, Silent: m.now.Sub(p.clock), Heard: p.heard}
+		h := Hear{Node: m.name(i), Incarnation: p.incarnation, Seq: p.seq, Sent: p.sent, Silent: m.now.Sub(p.clock), Heard: p.heard, Thin: m.thin(p)}
 		if p.heard && p.wordOf == p.seq {
 			h.Word = p.word
 		} else {

@@ -210,6 +210,10 @@ func (w *world) command(words []string) error {
 		clear(w.silence)
 	case "no-relay":
 		w.relay = false
+	case "second-network":
+		w.second = true
+	case "kernel-refuses", "kernel-works":
+		n.refuses = verb == "kernel-refuses"
 	case "silence": // heartbeats alone are cut, ARP is not
 		w.silence[[2]string{rest[0], rest[1]}], w.silence[[2]string{rest[1], rest[0]}] = true, true
 	case "gateway-down", "gateway-up":

@@ -1,5 +1,7 @@
 package director
 
+import "time"
+
 // probe asks the wire while an answer may soon be needed: a holder is silent, or
 // this node acquires. It goes on until the address is taken.
 func (m *machine) probe(g *group) {
@@ -102,7 +104,8 @@ func (m *machine) foreignClaim(e ForeignClaim) {
 
 // quiet tells whether the wire lets this node take the address: silent, or not
 // asked, since the owner said that it released, or was fenced, and no holder is
-// silent otherwise.
+// silent otherwise. Who left or was fenced a while ago may have been started again
+// where nobody hears it, and have found the wire silent once.
 func (m *machine) quiet(g *group) bool {
 	if m.c.Groups[g.index].Bare || m.c.without(WireProbe) || g.silent {
 		return true
@@ -112,13 +115,28 @@ func (m *machine) quiet(g *group) bool {
 		if !m.mayHold(g, i) {
 			continue
 		}
-		switch m.s.peers[i].state {
-		case Alive, Left:
+		p := &m.s.peers[i]
+		switch p.state {
+		case Alive:
+		case Left:
+			if !m.justHanded(g) && m.now.Sub(p.wordAt) >= m.c.Timings.Dead {
+				return false
+			}
 		case Fenced:
+			if !m.justHanded(g) && m.now.Sub(p.fencedAt) >= m.c.Timings.Dead {
+				return false
+			}
 			fenced = true
 		case Unheard, Suspect, Dead:
 			return false
 		}
 	}
 	return g.handed || fenced
+}
+
+// justHanded tells whether the group was released so lately that nobody who asks
+// the wire can have found it silent since.
+func (m *machine) justHanded(g *group) bool {
+	t := m.c.Timings
+	return g.handed && m.now.Sub(g.toAt) < time.Duration(t.Probes-1)*t.ProbePause+t.ProbeAge
 }

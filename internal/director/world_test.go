@@ -21,6 +21,7 @@ type world struct {
 	nodes   map[string]*node
 	names   []string
 	relay   bool               // the gateway forwards heartbeats
+	second  bool               // there is a second network, for heartbeats alone, which never fails
 	cuts    map[[2]string]bool // from, to
 	silence map[[2]string]bool // the same for heartbeats alone
 	log     strings.Builder
@@ -52,6 +53,7 @@ type node struct {
 	runs        map[string]bool          // group/part
 	drops       map[string]int           // calls from before a Drop come to nothing
 	startFails  bool
+	refuses     bool // its kernel neither sets, nor renews, nor removes
 	stopFails   bool
 	slow        time.Duration // how long starts and stops take
 	stonith     bool          // powering off others works
@@ -224,6 +226,9 @@ func (w *world) action(n *node, a director.Action) {
 			if to != n.name && (a.To == "" || a.To == to) && w.path(n.name, to) {
 				w.later(w.nodes[to], wireDelay, yes(director.Heard{Link: "eth0", Message: a.Message}))
 			}
+			if to != n.name && (a.To == "" || a.To == to) && w.second && w.nodes[to].host {
+				w.later(w.nodes[to], wireDelay, yes(director.Heard{Link: "eth1", Message: a.Message}))
+			}
 		}
 	case director.Ping:
 		if w.both(n.name, a.Gateway) {
@@ -258,6 +263,10 @@ func (w *world) action(n *node, a director.Action) {
 	case director.Renew:
 		w.lease(n, a.Group, a.NotAfter)
 	case director.Drop:
+		if n.refuses {
+			w.later(n, callDelay, yes(director.Dropped{Group: a.Group, Detail: "operation not permitted"}))
+			return
+		}
 		delete(n.leases, a.Group)
 		n.drops[a.Group]++
 		w.count()
@@ -303,6 +312,9 @@ func (w *world) told(n *node, notice director.Notice) {
 func (w *world) lease(n *node, group string, notAfter director.Instant) {
 	began, drops := n.clock(w.now), n.drops[group]
 	w.later(n, callDelay, func() director.What {
+		if n.refuses {
+			return director.LeaseSet{Group: group, Began: began, Detail: "operation not permitted"}
+		}
 		ok := n.clock(w.now) <= notAfter && n.drops[group] == drops
 		if ok {
 			n.leases[group] = w.now + w.config.Timings.Lease

@@ -35,31 +35,40 @@ func (m *genuine) Step(e director.Event) []director.Action {
 
 func (m *genuine) Groups() []director.Standing { return m.state.Groups() }
 
+// A Stepper makes steps: director.Step, or what a test puts in its place.
+type Stepper func(director.Config, director.State, director.Event) (director.State, []director.Action)
+
 // Twice is the real machine with rule 8: each step is made twice from the same
 // state, must come to the same end, and must leave the state that it began with
 // as it was. blame is called if it does not.
-func Twice(blame func(string)) Maker {
+func Twice(by Stepper, blame func(string)) Maker {
 	return func(c director.Config, r director.Restored, now director.Instant) (Machine, []director.Action) {
 		s, actions := director.Start(c, r, now)
-		return &twice{genuine: genuine{config: c, state: s}, blame: blame}, actions
+		step := func(s director.State, e director.Event) (director.State, []director.Action) { return by(c, s, e) }
+		return &twice[director.State]{state: s, step: step, groups: director.State.Groups, blame: blame}, actions
 	}
 }
 
-type twice struct {
-	genuine
-	steps int
-	blame func(string)
+// twice works on any state, so that a test can have one that it can spoil.
+type twice[S any] struct {
+	state  S
+	step   func(S, director.Event) (S, []director.Action)
+	groups func(S) []director.Standing
+	steps  int
+	blame  func(string)
 }
 
-func (m *twice) Step(e director.Event) []director.Action {
+func (m *twice[S]) Groups() []director.Standing { return m.groups(m.state) }
+
+func (m *twice[S]) Step(e director.Event) []director.Action {
 	before := m.state
 	if m.steps++; m.steps%97 != 0 {
 		return m.twoOutcomes(before, e)
 	}
 	was := fmt.Sprintf("%+v", before) // slow, so not for each
-	first, actions := director.Step(m.config, before, e)
+	first, actions := m.step(before, e)
 	kept := fmt.Sprintf("%+v %+v", first, actions)
-	second, again := director.Step(m.config, before, e)
+	second, again := m.step(before, e)
 	switch {
 	case fmt.Sprintf("%+v", before) != was:
 		m.blame(fmt.Sprintf("%T changes the state it was given", e.What))
@@ -72,9 +81,9 @@ func (m *twice) Step(e director.Event) []director.Action {
 	return again
 }
 
-func (m *twice) twoOutcomes(before director.State, e director.Event) []director.Action {
-	first, actions := director.Step(m.config, before, e)
-	second, again := director.Step(m.config, before, e)
+func (m *twice[S]) twoOutcomes(before S, e director.Event) []director.Action {
+	first, actions := m.step(before, e)
+	second, again := m.step(before, e)
 	if !reflect.DeepEqual(actions, again) || !reflect.DeepEqual(first, second) {
 		m.blame(fmt.Sprintf("%T has two outcomes: %+v, %+v", e.What, actions, again))
 	}

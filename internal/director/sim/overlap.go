@@ -17,10 +17,13 @@ func (w *World) holdersChanged(group int) {
 		}
 	}
 	if len(g.holders) > 1 && g.overlap == 0 {
-		g.overlap, g.apart = w.now, 0
+		g.overlap, g.apart, g.answered = w.now, 0, w.wireAnswered(g)
 		if w.part(); w.rules.parted {
 			g.apart = w.now // but for the wire they could know nothing of each other
 		}
+	}
+	if len(g.holders) == 1 {
+		g.since = w.now
 	}
 	w.log("%s is answered by %v", groupName(group), w.names(g.holders))
 	if len(g.holders) <= 1 && g.overlap > 0 {
@@ -54,6 +57,23 @@ func (w *World) leavesInPlace(group int) {
 	}
 }
 
+// wireAnswered tells whether one of two holders has been there for long, and nothing
+// was ever in the way of a question to it and its answer. Then there is no excuse: not
+// even a node that was fenced or said farewell is believed before the wire.
+func (w *World) wireAnswered(g *held) bool {
+	if w.setup.Single || w.now-w.rules.rewired < 400*ms || w.loss() > 0 || w.had(Pause) || w.had(KernelFails) || w.had(Loss) || w.had(Slow) {
+		return false
+	}
+	for i, a := range g.holders {
+		for _, b := range g.holders[i+1:] {
+			if !w.net.both(a, b, arp) {
+				return false
+			}
+		}
+	}
+	return w.now-g.since > 400*ms
+}
+
 func (w *World) count() {
 	w.rules.result.Overlaps++
 	if w.excepted() {
@@ -84,6 +104,9 @@ func (w *World) overlapped(group int) {
 		return // nothing but heartbeats guards a group without an address
 	}
 	w.blindly(group)
+	if g.answered {
+		w.breaks("1 one kernel answers", "%s was taken while the wire answered: %v", groupName(group), w.names(g.holders))
+	}
 	w.rules.result.Longest = max(w.rules.result.Longest, lasted)
 	longest := w.timings.Lease + w.setup.LatestExpiry + 200*ms
 	switch {

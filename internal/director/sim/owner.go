@@ -49,7 +49,7 @@ func (w *World) wants(group int, p director.Part) bool {
 // belongs tells where a group has to return to; empty: anywhere.
 func (w *World) belongs(group int) string {
 	s := w.setup.Groups[group]
-	if !s.Failback || w.setup.Differs || s.Together || s.Apart || w.had(FailStart) || w.had(KernelFails) || w.had(SlowStart) || w.had(Switchover) || w.had(SwitchFrozen) || w.had(FailbackNow) || w.had(Unfit) || w.had(FailStop) {
+	if !s.Failback || w.setup.Differs || s.Together || s.Apart || w.had(FailStart) || w.had(KernelFails) || w.had(SlowStart) || w.had(Switchover) || w.had(SwitchFrozen) || w.had(Unfit) || w.had(FailStop) {
 		return ""
 	}
 	return w.nodes[0].config.Holders(w.nodes[0].config.Groups[group])[0]

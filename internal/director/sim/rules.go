@@ -18,6 +18,7 @@ type rules struct {
 	moved     Time // when it last did something about it
 	bound     Time
 	settle    Time
+	rewired   Time // when ARP between two nodes last began or ceased to pass
 	cleared   Time // when something last ended that made it unclear who hears whom
 	parted    bool // two voters that reach the gateway could not speak to each other, and have not had the chance since: see part
 	extra     Time
@@ -31,6 +32,8 @@ type held struct {
 	holders  []int
 	overlap  Time // since when two hold, if they do
 	apart    Time // last instant at which an overlap was excused
+	since    Time // since when the last one that was alone holds
+	answered bool // the newer of two holders could have known by the wire
 	unserved Time // since when nobody serves it; negative: somebody does
 	owner    int  // who took it last
 	epoch    uint64

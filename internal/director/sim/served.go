@@ -154,7 +154,7 @@ func (w *World) promised(group int) {
 	}
 	failure, known := failures[last.Kind]
 	if w.setup.Back && known && last.Kind != Power && last.Kind != Sworn && (failure == director.HostDead || failure == director.CutOff) {
-		failure = director.GatewayPath // heartbeats go on over the second network: only pings tell
+		failure = director.ServiceCut // heartbeats go on over the second network
 	}
 	b, promised := w.rules.bounds[failure]
 	if lasted := w.now - g.unserved; known && promised && !b.Open && lasted > b.Limit+w.rules.extra {

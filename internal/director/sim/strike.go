@@ -60,6 +60,7 @@ func (w *World) changed(h *happening) {
 	if h.muddles() {
 		w.rules.cleared = w.now
 	}
+	before := w.asked()
 	w.net.clear()
 	for _, a := range w.active {
 		w.net.apply(a)
@@ -69,7 +70,21 @@ func (w *World) changed(h *happening) {
 			w.net.cutClients(a.node, a.other)
 		}
 	}
+	if !slices.Equal(before, w.asked()) {
+		w.rules.rewired = w.now
+	}
 	w.affects(h)
+}
+
+// asked tells, for each two nodes, whether ARP passes between them.
+func (w *World) asked() []bool {
+	var list []bool
+	for a := range w.nodes {
+		for b := range a {
+			list = append(list, w.net.both(a, b, arp))
+		}
+	}
+	return list
 }
 
 // strike does what a fault does to a node.

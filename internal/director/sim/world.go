@@ -19,8 +19,9 @@ type Options struct {
 	// Trace gets the story, with Verbose each event and action as well.
 	Trace   io.Writer
 	Verbose bool
-	// Check makes each step twice (rule 8).
+	// Check makes each step twice (rule 8), by Step; nil: director.Step.
 	Check bool
+	Step  Stepper
 }
 
 // A Violation is a broken rule.
@@ -106,7 +107,11 @@ func newWorld(s Schedule, o Options) *World {
 		w.options.Make = Director
 	}
 	if o.Check {
-		w.options.Make = Twice(func(text string) { w.breaks("8 same events, same actions", "%s", text) })
+		step := o.Step
+		if step == nil {
+			step = director.Step
+		}
+		w.options.Make = Twice(step, func(text string) { w.breaks("8 same events, same actions", "%s", text) })
 	}
 	w.links = []string{lan}
 	if s.Setup.Relay {

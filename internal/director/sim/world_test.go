@@ -82,15 +82,27 @@ func plain(f ...Fault) Schedule {
 	return s
 }
 
+// announced takes all groups and says so.
+func (m *dumb) announced(e director.Event) []director.Action {
+	actions := m.take(e)
+	if actions == nil {
+		return nil
+	}
+	return append(actions, m.all(func(g director.Group) director.Action { return director.Announce{Group: g.Name} })...)
+}
+
+func mustBreak(t *testing.T, s Schedule, step func(*dumb, director.Event) []director.Action, want string) {
+	t.Helper()
+	var story strings.Builder
+	v := Run(s, Options{Make: dumbly(step), Trace: &story}).Violation
+	if v == nil || !strings.Contains(v.Error(), want) {
+		t.Errorf("got %v, want %q\n%s", v, want, story.String())
+	}
+}
+
 // TestRulesCanBeBroken: for each rule there is a machine that breaks it.
 func TestRulesCanBeBroken(t *testing.T) {
-	announced := func(m *dumb, e director.Event) []director.Action {
-		actions := m.take(e)
-		if actions == nil {
-			return nil
-		}
-		return append(actions, m.all(func(g director.Group) director.Action { return director.Announce{Group: g.Name} })...)
-	}
+	announced := (*dumb).announced
 	part := func(m *dumb, e director.Event) []director.Action {
 		actions := announced(m, e)
 		if actions != nil {
@@ -116,7 +128,7 @@ func TestRulesCanBeBroken(t *testing.T) {
 				return part(m, e)
 			}
 			return nil
-		}, "2 held"},
+		}, "promised are"},
 		{"the first lets go for no reason", nil, func(m *dumb, e director.Event) []director.Action {
 			if !m.first() {
 				return nil
@@ -168,17 +180,56 @@ func TestRulesCanBeBroken(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var story strings.Builder
 			schedule := plain(test.faults...)
 			schedule.Setup.Groups = []GroupSetup{{}}
 			schedule.Setup.Groups[0].Before = strings.Contains(test.name, "start") || strings.Contains(test.name, "not the other")
 			if test.want == "5 one keeps" {
 				schedule.Setup.Relay = false // the exception: two hold at first
 			}
-			v := Run(schedule, Options{Make: dumbly(test.step), Trace: &story}).Violation
-			if v == nil || !strings.HasPrefix(v.Rule, test.want) {
-				t.Errorf("got %v, want rule %q\n%s", v, test.want, story.String())
+			mustBreak(t, schedule, test.step, test.want)
+		})
+	}
+}
+
+// TestPromisesCanBeBroken: the same for what holds in some setups only.
+func TestPromisesCanBeBroken(t *testing.T) {
+	first := func(m *dumb, e director.Event) []director.Action {
+		if !m.first() {
+			return nil
+		}
+		return m.announced(e)
+	}
+	both := func(m *dumb, e director.Event) []director.Action {
+		if m.ticks++; m.first() || m.ticks > 400 {
+			return m.announced(e)
+		}
+		return nil
+	}
+	long := func(k Kind) Fault { return Fault{At: 100 * ms, For: 9000 * ms, Kind: k, Node: 0, Other: 1} }
+	tests := []struct {
+		fault  Fault
+		change func(*Setup)
+		step   func(*dumb, director.Event) []director.Action
+		want   string
+	}{
+		{long(BackDown), func(s *Setup) { s.Single = false }, both, "was taken while the wire answered"},
+		{long(ARP), func(s *Setup) { s.Single = false }, both, "longer than 2s"},
+		{long(ARP), func(s *Setup) { s.Single, s.Strict = false, true }, both, "strict, is answered by two"},
+		{long(NoBroadcast), func(s *Setup) { s.Single = false }, both, "on a wire that does not work"},
+		{Fault{At: 100 * ms, For: 100 * ms, Kind: Quit}, func(*Setup) {}, func(m *dumb, e director.Event) []director.Action {
+			if _, quit := e.What.(director.Quit); quit {
+				return m.dropOnce()
 			}
+			return first(m, e)
+		}, "Quit leaves it in place"},
+		{long(BackDown), func(s *Setup) { s.Groups[0].Failback, s.Groups[0].Rotate = true, 1 }, first, "6 failback"},
+	}
+	for _, test := range tests {
+		t.Run(test.want, func(t *testing.T) {
+			s := plain(test.fault)
+			s.Setup.Groups = []GroupSetup{{}}
+			test.change(&s.Setup)
+			mustBreak(t, s, test.step, test.want)
 		})
 	}
 }
