@@ -27,7 +27,7 @@ var floors = map[string]int{
 	"alerts/exec": 3, "alerts/ipvs": 3, "alerts/mail": 3,
 	"resources/vip": 3,
 
-	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/migrate/moncf": 4, "internal/control": 4,
+	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/migrate/moncf": 4, "internal/control": 4, "internal/takeover": 4,
 
 	"internal/daemon": 5, "internal/cli": 5,
 

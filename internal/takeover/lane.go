@@ -1,0 +1,211 @@
+package takeover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/monitord/monitord/internal/director"
+	"github.com/monitord/monitord/internal/netif"
+)
+
+// kernelPatience bounds one call to the kernel about an address. It answers within a
+// millisecond, unless somebody holds its lock for network configuration.
+const kernelPatience = 2 * time.Second
+
+// A lane does what concerns a group's addresses, one thing after the other, so that
+// the loop never waits for the kernel. A Drop overtakes what waits.
+type lane struct {
+	group     string
+	addresses []Address
+	clock     func() time.Duration
+	say       func(director.What)
+	wake      chan struct{}
+
+	mu      sync.Mutex // protects what follows
+	waiting []laneJob
+	ending  bool
+}
+
+type laneJob struct {
+	kind     laneKind
+	notAfter time.Duration
+}
+
+type laneKind int
+
+const (
+	take laneKind = iota
+	renew
+	drop
+	look // whether an address is still there
+)
+
+func newLane(g Group, clock func() time.Duration, say func(director.What)) *lane {
+	return &lane{group: g.Name, addresses: g.Addresses, clock: clock, say: say, wake: make(chan struct{}, 1)}
+}
+
+func (l *lane) take(notAfter director.Instant)  { l.put(laneJob{take, time.Duration(notAfter)}) }
+func (l *lane) renew(notAfter director.Instant) { l.put(laneJob{renew, time.Duration(notAfter)}) }
+
+// look has somebody find out whether the addresses went without a Drop.
+func (l *lane) look() { l.put(laneJob{kind: look}) }
+
+// drop answers what waits, which is not done any more, before itself.
+func (l *lane) drop() {
+	l.mu.Lock()
+	var answers []director.What
+	for _, j := range l.waiting {
+		switch j.kind {
+		case take, renew:
+			answers = append(answers, director.LeaseSet{Group: l.group, Began: director.Instant(l.clock()), Detail: "dropped before"})
+		case drop:
+			answers = append(answers, director.Dropped{Group: l.group, Detail: "dropped again"})
+		case look:
+		}
+	}
+	l.waiting = append(l.waiting[:0], laneJob{kind: drop})
+	l.mu.Unlock()
+	for _, a := range answers {
+		l.say(a)
+	}
+	l.poke()
+}
+
+func (l *lane) put(j laneJob) {
+	l.mu.Lock()
+	l.waiting = append(l.waiting, j)
+	l.mu.Unlock()
+	l.poke()
+}
+
+func (l *lane) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// end lets run return when nothing waits any more.
+func (l *lane) end() {
+	l.mu.Lock()
+	l.ending = true
+	l.mu.Unlock()
+	l.poke()
+}
+
+// run works until end.
+func (l *lane) run(ctx context.Context) {
+	for {
+		l.mu.Lock()
+		if len(l.waiting) == 0 {
+			ending := l.ending
+			l.mu.Unlock()
+			if ending {
+				return
+			}
+			<-l.wake
+			continue
+		}
+		j := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		l.mu.Unlock()
+		l.do(ctx, j)
+	}
+}
+
+func (l *lane) do(ctx context.Context, j laneJob) {
+	ctx, cancel := context.WithTimeout(ctx, kernelPatience)
+	defer cancel()
+	switch j.kind {
+	case take:
+		l.say(l.set(ctx, j.notAfter, true))
+	case renew:
+		l.say(l.set(ctx, j.notAfter, false))
+	case drop:
+		err := l.removeAll(ctx)
+		l.say(director.Dropped{Group: l.group, OK: err == nil, Detail: text(err)})
+	case look:
+		if l.gone(ctx) {
+			l.say(director.LeaseGone{Group: l.group})
+		}
+	}
+}
+
+// set takes or renews every address. Taking is all or nothing; of a renewal that
+// fails for one the others keep what they got.
+func (l *lane) set(ctx context.Context, notAfter time.Duration, first bool) director.LeaseSet {
+	result := director.LeaseSet{Group: l.group, Began: director.Instant(l.clock()), OK: true}
+	var failed []error
+	for _, a := range l.addresses {
+		if l.clock() > notAfter {
+			failed = append(failed, netif.ErrLate)
+			break
+		}
+		if _, err := a.Take(ctx, notAfter); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) == 0 {
+		return result
+	}
+	err := errors.Join(failed...)
+	if first || errors.Is(err, netif.ErrLate) {
+		err = errors.Join(err, l.removeAll(ctx))
+	}
+	result.OK, result.Detail = false, text(err)
+	return result
+}
+
+func (l *lane) removeAll(ctx context.Context) error {
+	var failed []error
+	for _, a := range l.addresses {
+		if err := a.Stop(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("remove %s: %w", a.Prefix().Addr(), err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// gone tells whether an address is certainly not there.
+func (l *lane) gone(ctx context.Context) bool {
+	for _, a := range l.addresses {
+		if f, err := a.Found(ctx); err == nil && !f.Held {
+			return true
+		}
+	}
+	return false
+}
+
+// found is what an earlier process left of the addresses: held if all of them are
+// there, with what is left of the shortest lease. Some of them, or one that is there
+// for good, are held with nothing left, which has them removed.
+func (l *lane) found(ctx context.Context) director.Found {
+	result := director.Found{Group: l.group}
+	for i, a := range l.addresses {
+		f, err := a.Found(ctx)
+		if err != nil {
+			// Nothing is known: to remove it is right in any case.
+			return director.Found{Group: l.group, Held: true}
+		}
+		left := f.Left
+		if !f.Held || f.Permanent || f.Unusable {
+			left = 0
+		}
+		if i == 0 {
+			result.Left = left
+		}
+		result.Held = result.Held || f.Held
+		result.Left = min(result.Left, left)
+	}
+	return result
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
