@@ -154,6 +154,11 @@ func parsePolicies(c *director.Config, set map[string]string) error {
 			c.Takeover = director.Strict
 		case "on_peer_silent=hold":
 			c.OnPeerSilent = director.HoldStill
+		case "gateways=any", "gateways=all":
+			c.Gateways = []string{"gw", "gw2"}
+			if value == "all" {
+				c.GatewaysNeeded = director.AllGateways
+			}
 		case "all_lost=release":
 			c.AllLost = director.ReleaseAll
 		case "stonith=ask":
@@ -232,6 +237,8 @@ func (w *world) command(words []string) error {
 	case "remove": // somebody removes the address by hand
 		delete(n.leases, rest[1])
 		w.give(n, director.LeaseGone{Group: rest[1]})
+	case "stranger", "stranger-leaves": // a machine that is no director answers for all addresses
+		w.stranger = verb == "stranger"
 	case "foreign":
 		w.give(n, director.ForeignClaim{Group: rest[1], By: director.Answerer{MAC: "02:00:00:00:00:99"}})
 	case "start-fails", "start-works":
@@ -247,7 +254,7 @@ func (w *world) command(words []string) error {
 	case "forget":
 		clear(n.epochs)
 	case "digest":
-		w.config.Digest = rest[0]
+		n.digest = rest[1] // from its next start on
 	case "announcements":
 		w.verbose = true
 	default:

@@ -14,20 +14,21 @@ import (
 // with a kernel each, one gateway "gw" behind which the clients are, and no luck.
 // What chance can do is internal/director/sim's business.
 type world struct {
-	config  director.Config
-	now     time.Duration
-	queue   queue
-	serial  int
-	nodes   map[string]*node
-	names   []string
-	relay   bool               // the gateway forwards heartbeats
-	second  bool               // there is a second network, for heartbeats alone, which never fails
-	cuts    map[[2]string]bool // from, to
-	silence map[[2]string]bool // the same for heartbeats alone
-	log     strings.Builder
-	verbose bool
-	counted map[string]*tally
-	walked  []walk // all transitions
+	config   director.Config
+	now      time.Duration
+	queue    queue
+	serial   int
+	nodes    map[string]*node
+	names    []string
+	relay    bool // the gateway forwards heartbeats
+	stranger bool
+	second   bool               // there is a second network, for heartbeats alone, which never fails
+	cuts     map[[2]string]bool // from, to
+	silence  map[[2]string]bool // the same for heartbeats alone
+	log      strings.Builder
+	verbose  bool
+	counted  map[string]*tally
+	walked   []walk // all transitions
 }
 
 // A walk is a transition of a node.
@@ -52,6 +53,8 @@ type node struct {
 	leases      map[string]time.Duration // group: until when
 	runs        map[string]bool          // group/part
 	drops       map[string]int           // calls from before a Drop come to nothing
+	digest      string                   // of its configuration file, if it is not that of all
+	running     string                   // of the configuration that it runs with
 	startFails  bool
 	refuses     bool // its kernel neither sets, nor renews, nor removes
 	stopFails   bool
@@ -144,12 +147,16 @@ func (n *node) clock(now time.Duration) director.Instant { return director.Insta
 func (w *world) configOf(n *node) director.Config {
 	c := w.config
 	c.Self = n.name
+	if n.running != "" {
+		c.Digest = n.running
+	}
 	return c
 }
 
 // start begins a process on a node.
 func (w *world) start(n *node) {
 	n.incarnation++
+	n.running = n.digest
 	n.alive, n.frozen, n.host, n.mailbox = true, false, true, nil
 	s, actions := director.Start(w.configOf(n), director.Restored{Incarnation: n.incarnation, Epochs: n.epochs, Maintenance: n.maintenance}, n.clock(w.now))
 	n.state = s
@@ -332,6 +339,11 @@ func (w *world) probe(n *node, a director.Probe) {
 				return director.WireAnswered{Group: a.Group, Probe: a.ID, By: director.Answerer{Node: name}}
 			})
 		}
+	}
+	if w.stranger {
+		w.later(n, 2*wireDelay, func() director.What {
+			return director.WireAnswered{Group: a.Group, Probe: a.ID, By: director.Answerer{MAC: "02:00:00:00:00:99"}}
+		})
 	}
 	if w.both(n.name, "gw") {
 		w.later(n, 2*wireDelay, func() director.What { return director.WireWorks{Group: a.Group, Probe: a.ID} })
