@@ -158,7 +158,29 @@ func (m *machine) asking(g *group) Reason {
 			}
 		}
 	}
-	return m.noise(g)
+	if why := m.noise(g); why.Code != None {
+		return why
+	}
+	return m.yielding(g)
+}
+
+// yielding: of two voters, a silent owner that hears this one lets go when it is told
+// that the wire is silent. It gets the margin for that, unless the wire answered since
+// it fell silent: then its lease ended. A majority needs none of this.
+func (m *machine) yielding(g *group) Reason {
+	if m.c.Voters() >= 3 || m.c.Groups[g.index].Bare || m.c.without(WireProbe) {
+		return Reason{}
+	}
+	for i := range m.s.peers {
+		p := &m.s.peers[i]
+		if !m.mayHold(g, i) || p.state != Dead || g.answered && g.answerAt > p.clock {
+			continue
+		}
+		if !g.ready || m.now.Sub(g.readyAt) < m.c.Timings.Margin {
+			return about(ReasonYielding, m.name(i))
+		}
+	}
+	return Reason{}
 }
 
 // noise is what the wire says against taking.

@@ -78,7 +78,8 @@ func (t Timings) silentWire() time.Duration {
 }
 
 // deadBound: silence for the dead time, counted at a tick; the probes run since
-// the suspicion; then the address is configured. Strict waits for the lease.
+// the suspicion, and who may hear this node is told what they found a margin before;
+// then the address is configured. Strict waits for the lease.
 func deadBound(c Config) Bound {
 	t := c.Timings
 	if why := c.open(); why != "" {
@@ -90,9 +91,9 @@ func deadBound(c Config) Bound {
 			Formula: "strict: fence + tick + lease + lease margin + 2 ticks",
 		}
 	}
-	probed := t.Suspect + t.Tick + t.silentWire()
+	probed := t.Suspect + t.Tick + t.silentWire() + t.Margin
 	if probed > t.Dead {
-		return Bound{Failure: HostDead, Limit: probed + 2*t.Tick, Formula: "suspect + the probes of the wire + 3 ticks"}
+		return Bound{Failure: HostDead, Limit: probed + 2*t.Tick, Formula: "suspect + the probes of the wire + margin + 3 ticks"}
 	}
 	return Bound{Failure: HostDead, Limit: t.Dead + 2*t.Tick, Formula: "dead time + 2 ticks; the wire is asked meanwhile"}
 }

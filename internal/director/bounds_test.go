@@ -45,7 +45,7 @@ func TestBounds(t *testing.T) {
 		{"no gateway", func(c *director.Config) { c.Gateways = nil }, map[director.Failure]time.Duration{director.GatewayPath: -1, director.ServiceCut: -1}},
 		{"a short dead time, slow probes", func(c *director.Config) {
 			c.Timings.ProbePause, c.Timings.Probes = 60*ms, 4
-		}, map[director.Failure]time.Duration{director.HostDead: 340 * ms}},
+		}, map[director.Failure]time.Duration{director.HostDead: 370 * ms}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -101,7 +101,7 @@ func Start(c Config, r Restored, now Instant) (State, []Action) {
 	self := c.node(c.Self)
 	for i, set := range c.Groups {
 		g := &s.groups[i]
-		*g = group{name: set.Name, index: i, since: now, meets: true, lastHeld: -1, to: -1, better: -1, leave: -1}
+		*g = group{name: set.Name, index: i, since: now, meets: true, lastHeld: -1, to: -1, better: -1, leave: -1, able: because(ReasonStarting)}
 		g.seen = r.Epochs[set.Name]
 		g.epoch, g.saved = g.seen, g.seen
 		for _, name := range c.Holders(set) {
@@ -109,7 +109,7 @@ func Start(c Config, r Restored, now Instant) (State, []Action) {
 		}
 		g.mine = slices.Contains(g.holders, self)
 		if !g.mine {
-			g.role, g.why = Standby, because(ReasonNotHolder)
+			g.role, g.why, g.able = Standby, because(ReasonNotHolder), because(ReasonNotHolder)
 		}
 	}
 	m := machine{c: &c, s: s, now: now, self: self}
@@ -269,6 +269,12 @@ func (m *machine) show(g *group) {
 	ready := able.Code == None && (g.role == Standby || g.role == Acquiring) && g.silent && m.onlyTime(g)
 	if able != g.able || ready != g.ready {
 		m.s.speak = true
+	}
+	if ready && !g.ready {
+		g.readyAt = m.now
+	}
+	if ready && m.tick && m.now.Sub(g.readyAt) <= m.c.Timings.Dead-m.c.Timings.Fence {
+		m.s.speak = true // an owner that cannot be heard has to hear this, and cannot acknowledge it
 	}
 	g.able, g.ready = able, ready
 	if leave := m.claimant(g); leave != g.leave {

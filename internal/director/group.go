@@ -82,6 +82,8 @@ type group struct {
 	leave int    // whose claim nothing is objected to here; -1: nobody's
 	able  Reason // None: able to take
 	ready bool
+	// readyAt is since when.
+	readyAt Instant
 }
 
 // running says what is known of a part of the resources.

@@ -163,7 +163,7 @@ func (m *machine) failbackMove(g *group) (Reason, int, bool) {
 	if set.Together == "" && m.able(g).Code == None {
 		to = m.best(g, -1)
 	}
-	if to == m.self || to < 0 || !m.hearsUs(to) {
+	if to == m.self || to < 0 {
 		g.better = -1
 		return Reason{}, -1, false
 	}
@@ -178,7 +178,8 @@ func (m *machine) failbackMove(g *group) (Reason, int, bool) {
 		return about(ReasonDigest, name), -1, false
 	case g.pinned:
 		return about(ReasonPinned, name), -1, false
-	case m.now.Sub(g.betterAt) < max(set.Failback.After, t.Dead) || g.held(m.now) < t.Dead:
+	case m.now.Sub(g.betterAt) < max(set.Failback.After, t.Dead) || g.held(m.now) < t.Dead || !m.hearsUs(to):
+		// That one acknowledgement is late does not begin the wait anew.
 		return about(ReasonFailbackWaits, name), -1, false
 	}
 	return about(ReasonFailback, name), to, true

@@ -78,6 +78,7 @@ const (
 	ReasonForeign
 	ReasonProbing
 	ReasonLeaveMissing
+	ReasonYielding
 
 	// Why a group is not moved.
 	ReasonFailbackOff
@@ -182,6 +183,7 @@ var texts = [...]string{
 	"a machine that is no director answers for the address",
 	"the wire is being asked",
 	"NODE has not given leave",
+	"the wire is silent, and NODE may be letting go",
 
 	"NODE is the better candidate, but failback is off",
 	"NODE is the better candidate, but not for long enough",
