@@ -52,6 +52,16 @@ type Engine struct {
 	running    bool
 	saver      *state.Saver             // nil before Run, and without a memory
 	skipped    map[watch.Key]watch.Skip // why a watch was not tested at its last turn
+
+	owners     Owners
+	ownerships int // counts the owners
+	duty       duty
+	// confirmed is what people were told of watches, without what is on its way.
+	confirmed map[watch.Key][]watch.ToldSubject
+	quorate   map[string]*quorumState // by virtual service
+	announced uint64                  // the version of set that news told of
+	absorbing bool
+	news      chan struct{}
 }
 
 // A Delivery is the last attempt of one action of a watch.
@@ -73,8 +83,10 @@ func New(site *config.Site, log logrus.FieldLogger) (*Engine, error) {
 // killed: what was counted, alerted, acknowledged and disabled is so still.
 func Resume(site *config.Site, log logrus.FieldLogger, memory Memory) (*Engine, error) {
 	e := &Engine{log: log, tick: make(chan struct{}, 1), deliveries: map[watch.Key]map[string]Delivery{}, skipped: map[watch.Key]watch.Skip{}, memory: memory}
+	e.confirmed, e.quorate, e.news = map[watch.Key][]watch.ToldSubject{}, map[string]*quorumState{}, make(chan struct{}, 1)
 	sending, stop := context.WithCancel(context.Background())
 	e.outbox, e.stopSending = newOutbox(sending, e.delivered), stop
+	e.outbox.settled = e.pokeNews
 	e.scheduler = schedule.New(schedule.Config{Panicked: e.panicked})
 	e.adopt(site)
 	e.set = watch.New(machines(site), options(site))
@@ -131,6 +143,7 @@ func (e *Engine) begin(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running, e.saver = true, e.remember()
+	e.takeDuty(now)
 	e.dispatch(e.set.Start(now))
 	if e.memory.PoolsRemember {
 		e.set.Retell()
@@ -298,6 +311,7 @@ func verdicts(r monitors.Result) watch.Result {
 // wait.
 func (e *Engine) dispatch(notices []watch.Notice) {
 	e.changed()
+	e.announce()
 	for i := range notices {
 		n := &notices[i]
 		alert, ok := e.actions[n.Action.ID]
@@ -320,11 +334,15 @@ const reloadPatience = 30 * time.Second
 // Reload takes over a new configuration: watches that stay keep their state and
 // their timers.
 func (e *Engine) Reload(site *config.Site) {
-	e.mu.Lock()
+	duty := e.lockAsked(site)
 	now := time.Now()
 	same := e.unchanged(site)
 	e.adopt(site)
 	e.set.Reconfigure(now, machines(site), options(site))
+	e.duty = duty
+	if e.running {
+		e.takeDuty(now)
+	}
 	if site.StartupAlertsOnReset && e.running {
 		e.dispatch(e.set.StartupAlerts(now))
 	}

@@ -40,6 +40,9 @@ type remembered struct {
 	DisabledGroups map[string]watch.Mark `json:"disabled_groups,omitzero"`
 	DisabledHosts  map[string]watch.Mark `json:"disabled_hosts,omitzero"`
 	Watches        []watch.Saved         `json:"watches"`
+	// Words are when operators spoke last, see [watch.Set.Spoken].
+	Words   map[string]time.Time  `json:"words,omitzero"`
+	Quorums map[string]quorumTold `json:"quorums,omitzero"`
 }
 
 const (
@@ -87,6 +90,8 @@ func (e *Engine) recall(now time.Time) {
 	}
 	e.set.RestoreDisabled(e.present(old))
 	e.set.Restore(watches)
+	e.set.RestoreWords(old.Words)
+	e.recallQuorums(old.Quorums, saved)
 	if old.Stopped {
 		log.Warn("the site was stopped by an operator, and stays so")
 		e.set.Stop()
@@ -115,6 +120,12 @@ func resume(watches []watch.Saved, saved, now time.Time) []watch.Saved {
 	out := make([]watch.Saved, len(watches))
 	for i, w := range watches {
 		out[i] = w.Resume(saved, now)
+		if w.Mute == "" { // this director was the owner, until then at least
+			out[i].Basis = saved
+			if saved.After(now) {
+				out[i].Basis = now
+			}
+		}
 	}
 	return out
 }
@@ -166,6 +177,7 @@ func (e *Engine) knowledge() remembered {
 	defer e.mu.Unlock()
 	k := remembered{Stopped: e.set.Stopped(), Watches: e.set.Save()}
 	k.DisabledGroups, k.DisabledHosts = e.set.Disabled()
+	k.Words, k.Quorums = e.set.Spoken(), e.savedQuorums()
 	return k
 }
 

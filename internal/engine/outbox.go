@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/watch"
 )
 
 const (
@@ -42,13 +43,22 @@ type message struct {
 	// hosts is true if the watch counts for each host by itself: its summary is
 	// then the names of the hosts concerned.
 	hosts   bool
-	sum     bool // of a flood
+	sum     bool        // of a flood
+	about   []watch.Key // what a sum is about; else it is the event's
 	tried   bool
 	sending bool
 }
 
 // follows reports whether the message is state: only the latest counts.
 func (m *message) follows() bool { return m.event.Kind == alerts.State }
+
+// keys are the watches that the message is about.
+func (m *message) keys() []watch.Key {
+	if m.sum {
+		return m.about
+	}
+	return []watch.Key{{Group: m.event.Group, Service: m.event.Service}}
+}
 
 // A delivery is what became of one attempt.
 type delivery struct {
@@ -67,6 +77,8 @@ type outbox struct {
 	report  func(delivery)
 	limiter *limiter
 	closing chan struct{} // closed by close
+	// settled is called when something may have left pending; nil: nobody cares.
+	settled func()
 
 	mu      sync.Mutex // protects what follows
 	boxes   map[string]*box
@@ -229,6 +241,9 @@ func (o *outbox) settle(b *box, m *message, final bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m.tried, m.sending = true, false
+	if final && o.settled != nil {
+		defer o.settled()
+	}
 	at := slices.Index(b.waiting, m)
 	if at < 0 {
 		return
@@ -262,6 +277,28 @@ func send(ctx context.Context, alert alerts.Alert, e alerts.Event) (err error) {
 		}
 	}()
 	return alert.Send(ctx, e)
+}
+
+// pending are the watches of which a message to people is not delivered yet.
+func (o *outbox) pending() map[watch.Key]bool {
+	out := map[watch.Key]bool{}
+	note := func(m *message) {
+		if m.follows() || m.event.Kind == alerts.Test {
+			return
+		}
+		for _, key := range m.keys() {
+			out[key] = true
+		}
+	}
+	o.limiter.each(note)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, b := range o.boxes {
+		for _, m := range b.waiting {
+			note(m)
+		}
+	}
+	return out
 }
 
 // rebind makes what waits go through the alerts of a new configuration; what has
@@ -338,6 +375,17 @@ func (l *limiter) admit(m *message) bool {
 	return false
 }
 
+// each calls f with each message that is kept.
+func (l *limiter) each(f func(*message)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.counts {
+		for _, m := range w.held {
+			f(m)
+		}
+	}
+}
+
 // turn ends a destination's minute.
 func (l *limiter) turn(destination string) {
 	l.mu.Lock()
@@ -389,6 +437,10 @@ func sum(held []*message) *message {
 		latest[m.action] = m
 	}
 	first := held[0]
+	var about []watch.Key
+	for _, m := range latest {
+		about = append(about, m.keys()...)
+	}
 	if len(order) == 1 {
 		return latest[order[0]]
 	}
@@ -404,7 +456,7 @@ func sum(held []*message) *message {
 	summary := fmt.Sprintf("%d more alerts in the last minute", len(order))
 	exit := 1
 	return &message{
-		box: "sum of " + first.destination, name: first.name, action: "sum of " + first.destination, sum: true, alert: first.alert, since: time.Now(),
+		box: "sum of " + first.destination, name: first.name, action: "sum of " + first.destination, sum: true, about: about, alert: first.alert, since: time.Now(),
 		event: alerts.Event{
 			Kind: kind, Group: "monitord", Service: "alerts", Time: time.Now(), Exit: &exit,
 			Summary: summary, Output: []byte(summary + "\n" + text.String()),

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -14,9 +15,10 @@ import (
 // AdoptQuorums has Quorum tell those that the site names, ahead of [Engine.Reload]:
 // the pool may lose a quorum while it takes the new configuration over.
 func (e *Engine) AdoptQuorums(site *config.Site) {
-	e.mu.Lock()
+	duty := e.lockAsked(site)
 	defer e.mu.Unlock()
 	e.adoptQuorums(site)
+	e.duty.virtuals = duty.virtuals
 }
 
 func (e *Engine) adoptQuorums(site *config.Site) {
@@ -37,10 +39,29 @@ func (e *Engine) Quorum(c lvs.QuorumChange) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	q := e.quorums[c.Virtual]
-	if q == nil {
+	if e.quorums[c.Virtual] == nil {
 		return
 	}
+	q := e.quorumOf(c.Virtual)
+	q.seen = &c
+	e.changed()
+	if why := e.duty.virtuals[c.Virtual]; why != "" {
+		log.WithField("why", why).Info("nobody is told by this director")
+		return
+	}
+	e.tellQuorum(c)
+}
+
+// tellQuorum tells who is named for it. It is called with mu held.
+func (e *Engine) tellQuorum(c lvs.QuorumChange) {
+	state := e.quorumOf(c.Virtual)
+	named := c.Lost
+	if c.Had && !state.told.Named.IsZero() {
+		named = state.told.Named
+	}
+	state.told = quorumTold{Lost: !c.Had, Since: c.Lost, Named: named}
+	e.pokeNews()
+	q := e.quorums[c.Virtual]
 	actions := q.Lost
 	if c.Had {
 		actions = q.Had
@@ -50,7 +71,7 @@ func (e *Engine) Quorum(c lvs.QuorumChange) {
 		if !built {
 			continue // its program is missing, which has been said
 		}
-		m := &message{box: q.Key.String() + " " + a.Name, name: a.Name, action: a.ID, alert: alert, event: quorumEvent(q, c)}
+		m := &message{box: q.Key.String() + " " + a.Name, name: a.Name, action: a.ID, alert: alert, event: quorumEvent(q, c, named)}
 		if !e.site.Compat {
 			m.destination = a.Name
 		}
@@ -59,11 +80,11 @@ func (e *Engine) Quorum(c lvs.QuorumChange) {
 }
 
 // quorumEvent is the event of a service "quorum" of a group that is named as the
-// virtual service.
-func quorumEvent(q *config.Quorum, c lvs.QuorumChange) alerts.Event {
+// virtual service. named is when the outage began, by the clock of who told of it.
+func quorumEvent(q *config.Quorum, c lvs.QuorumChange, named time.Time) alerts.Event {
 	e := alerts.Event{
 		Group: q.Key.Group, Service: q.Key.Service, Description: q.Description, Time: c.At, Events: 1,
-		FirstFailure: c.Lost, Outage: fmt.Sprintf("%s@%d", q.Key, c.Lost.UnixMilli()),
+		FirstFailure: c.Lost, Outage: fmt.Sprintf("%s@%d", q.Key, named.UnixMilli()),
 	}
 	failed := 1
 	if c.Had {

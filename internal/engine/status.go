@@ -35,6 +35,8 @@ type WatchStatus struct {
 	Runs     int        `json:"results"`
 	Failures int        `json:"consecutive_failures"`
 	Alerts   int        `json:"alerts_sent"`
+	// Untold is why this director tells nobody of the watch: another one does.
+	Untold string `json:"not_told,omitempty"`
 
 	Hosts      []HostStatus     `json:"hosts"`
 	Decisions  []DecisionStatus `json:"decisions"`
@@ -90,7 +92,7 @@ func watchStatus(v watch.View) WatchStatus {
 	w := WatchStatus{
 		Group: v.Group, Service: v.Service, State: v.Status.String(), Summary: v.Summary, Unknown: v.UnknownReason,
 		Since: instant(v.FirstFailure), LastGood: instant(v.LastSuccess), Disabled: v.Disabled != nil,
-		Runs: v.Events, Failures: v.Consecutive, Alerts: v.AlertsSent,
+		Runs: v.Events, Failures: v.Consecutive, Alerts: v.AlertsSent, Untold: v.Mute,
 		Hosts: []HostStatus{}, Decisions: []DecisionStatus{},
 	}
 	if !v.UnknownSince.IsZero() {

@@ -157,6 +157,8 @@ type Cluster struct {
 	fit      int
 
 	rejoining context.CancelFunc
+	sharing   context.CancelFunc
+	shares    *shares
 	tasks     sync.WaitGroup
 
 	life   sync.Mutex // protects what follows, and orders Leave, SetDigest and Close
@@ -185,7 +187,8 @@ func Open(s Settings) (*Cluster, error) {
 		settings: s, net: n, tell: tell, changed: make(chan struct{}, 1), fit: packetSize - sealedExtra - len(s.Self),
 		meta: meta{incarnation: s.Incarnation, version: s.Version, digest: s.Digest},
 	}
-	c.notes = &notes{self: s.Self, allowed: map[string]netip.AddrPort{}, changed: c.changed, members: map[string]note{}}
+	c.shares = newShares(s, tell)
+	c.notes = &notes{self: s.Self, allowed: map[string]netip.AddrPort{}, changed: c.changed, members: map[string]note{}, shares: c.shares}
 	for _, node := range s.Nodes {
 		c.notes.allowed[node.Name] = node.address()
 	}
@@ -203,6 +206,12 @@ func Open(s Settings) (*Cluster, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.rejoining = cancel
 	c.tasks.Go(func() { c.rejoin(ctx) })
+	sharing, stop := context.WithCancel(context.Background())
+	c.sharing = stop
+	c.tasks.Go(func() { c.shares.handOut(sharing) })
+	for _, name := range n.names {
+		c.tasks.Go(func() { c.share(sharing, n.peers[name]) })
+	}
 	return c, nil
 }
 
@@ -293,6 +302,7 @@ func (c *Cluster) Close() error {
 	}
 	c.closed = true
 	c.rejoining()
+	c.sharing()
 	c.net.stop()
 	err := c.members.Shutdown() // closes the network first
 	c.tasks.Wait()

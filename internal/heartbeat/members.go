@@ -69,7 +69,17 @@ func (t transport) DialAddressTimeout(addr memberlist.Address, timeout time.Dura
 	if err != nil {
 		return nil, err
 	}
-	return t.n.dial(p, timeout)
+	conn, err := t.n.dial(p, timeout)
+	if err != nil {
+		return nil, err
+	}
+	// memberlist sets a deadline for its states, which replaces this one, and none
+	// for messages: one that nobody reads would be written for a quarter of an hour.
+	if err := conn.SetDeadline(time.Now().Add(streamTime)); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 func (t transport) StreamCh() <-chan net.Conn { return t.n.streams }
@@ -132,6 +142,7 @@ type notes struct {
 	self    string
 	allowed map[string]netip.AddrPort
 	changed chan struct{}
+	shares  *shares
 
 	mu      sync.Mutex // protects what follows
 	meta    []byte     // of this node
@@ -156,11 +167,13 @@ func (o *notes) setMeta(m meta) {
 	o.meta = m.bytes()
 }
 
-// Nothing travels in memberlist's own user messages.
-func (o *notes) NotifyMsg([]byte)                {}
+// memberlist's own user messages and states are what [Cluster.Share] is made of.
+func (o *notes) NotifyMsg(b []byte)              { o.shares.receive(b) }
 func (o *notes) GetBroadcasts(int, int) [][]byte { return nil }
-func (o *notes) LocalState(bool) []byte          { return nil }
-func (o *notes) MergeRemoteState([]byte, bool)   {}
+func (o *notes) LocalState(bool) []byte          { return o.shares.inventory() }
+func (o *notes) MergeRemoteState(b []byte, _ bool) {
+	o.shares.compare(b)
+}
 func (o *notes) NotifyJoin(n *memberlist.Node)   { o.note(n, true) }
 func (o *notes) NotifyLeave(n *memberlist.Node)  { o.note(n, false) }
 func (o *notes) NotifyUpdate(n *memberlist.Node) { o.note(n, true) }
@@ -174,6 +187,9 @@ func (o *notes) note(n *memberlist.Node, alive bool) {
 	}
 	o.members[n.Name] = now
 	o.mu.Unlock()
+	if alive && !before.alive {
+		o.shares.joined(n.Name)
+	}
 	poke(o.changed)
 }
 

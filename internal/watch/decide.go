@@ -17,7 +17,8 @@ func (r *round) unack(sub *subject) {
 	if squeeze(orNoSummary(firstLine(r.output))) == squeeze(orNoSummary(firstLine(sub.failureOutput))) {
 		return
 	}
-	sub.ack = nil
+	sub.ack, sub.unacked = nil, r.now
+	r.set.version++
 	sub.consecutive = 1
 	for i := range sub.periods {
 		p := &sub.periods[i]
@@ -54,7 +55,7 @@ func (r *round) decide(sub *subject, i int) (Code, string) {
 	if why := r.tooSoon(sub, p, state); why != "" {
 		return TooSoon, why
 	}
-	if why := r.tooFew(sub, p, state); why != "" {
+	if why := r.tooFew(sub, p, state); why != "" && !r.again {
 		return TooFew, why
 	}
 	return Sent, fmt.Sprintf("failure %d in a row", sub.consecutive)

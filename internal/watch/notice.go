@@ -33,6 +33,9 @@ type Notice struct {
 	LastSuccess  time.Time
 	Ack          string
 	TrapIntended string
+
+	// Named is the first failure by the clock of who told of it first; zero: by this one.
+	Named time.Time
 }
 
 // A Host is what is known about one host of the watch.
@@ -50,7 +53,11 @@ func (n *Notice) Outage() string {
 	if n.FirstFailure.IsZero() {
 		return n.Key.String()
 	}
-	return fmt.Sprintf("%s@%d", n.Key, n.FirstFailure.UnixMilli())
+	first := n.FirstFailure
+	if !n.Named.IsZero() {
+		first = n.Named
+	}
+	return fmt.Sprintf("%s@%d", n.Key, first.UnixMilli())
 }
 
 // notice fills in what the state of the watch says. Disabled hosts are left out
@@ -80,7 +87,7 @@ func (n *Notice) subjects(subjects []*subject) {
 	n.FirstFailure, n.LastFailure, n.LastSuccess, n.Ack = time.Time{}, time.Time{}, time.Time{}, ""
 	for _, sub := range subjects {
 		if !sub.firstFailure.IsZero() && (n.FirstFailure.IsZero() || sub.firstFailure.Before(n.FirstFailure)) {
-			n.FirstFailure = sub.firstFailure
+			n.FirstFailure, n.Named = sub.firstFailure, sub.named
 		}
 		n.LastFailure = latest(n.LastFailure, sub.lastFailure)
 		n.LastSuccess = latest(n.LastSuccess, sub.lastSuccess)
@@ -144,11 +151,12 @@ const (
 	BelowFall
 	BelowRise
 	NotTested
+	NotOwner
 )
 
 var codeNames = [...]string{
 	"sent", "stopped", "disabled", "dependency", "acknowledged", "outside period", "outside exit range", "numalerts",
-	"alertevery", "alertafter", "nothing to answer", "upalertafter", "missing program", "fall", "rise", "could not test",
+	"alertevery", "alertafter", "nothing to answer", "upalertafter", "missing program", "fall", "rise", "could not test", "not owner",
 }
 
 func (c Code) String() string {

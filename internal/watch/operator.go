@@ -38,6 +38,7 @@ func (s *Set) Ack(now time.Time, key Key, by, comment string) ([]Notice, error) 
 		if sub.status != OK && sub.status != Untested {
 			acked = append(acked, sub)
 			sub.ack = &Mark{At: now, By: by, Why: comment}
+			s.version++
 		}
 	}
 	if len(acked) == 0 {
@@ -57,6 +58,7 @@ func (s *Set) DisableWatch(now time.Time, group string, m Mark) ([]Notice, error
 		return nil, fmt.Errorf("disable watch %s: %w", group, ErrNoWatch)
 	}
 	s.disabledWatches[group] = m
+	s.said(now, aboutGroup(group))
 	return s.followChanged(now), nil
 }
 
@@ -66,6 +68,7 @@ func (s *Set) EnableWatch(now time.Time, group string) ([]Notice, error) {
 		return nil, fmt.Errorf("enable watch %s: %w", group, ErrNoWatch)
 	}
 	delete(s.disabledWatches, group)
+	s.said(now, aboutGroup(group))
 	return s.followChanged(now), nil
 }
 
@@ -78,6 +81,7 @@ func (s *Set) DisableService(now time.Time, key Key, m Mark) ([]Notice, error) {
 	r := newRound(s, sv, now, Disable)
 	r.output = m.By
 	sv.disabled = &m
+	s.said(now, aboutWatch(key))
 	if sv.Compat {
 		r.block(DisabledByOperator, "the watch is disabled"+m.describe())
 	}
@@ -94,6 +98,7 @@ func (s *Set) EnableService(now time.Time, key Key) ([]Notice, error) {
 		return nil, fmt.Errorf("enable service %s: %w", key, ErrNoWatch)
 	}
 	sv.disabled = nil
+	s.said(now, aboutWatch(key))
 	return s.followChanged(now), nil
 }
 
@@ -107,8 +112,10 @@ func (s *Set) DisableHosts(now time.Time, m Mark, hosts ...string) ([]Notice, er
 	}
 	for _, h := range hosts {
 		s.disabledHosts[h] = m
+		s.said(now, aboutHost(h))
 		for _, group := range s.onlyMember(h) {
 			s.disabledWatches[group] = m
+			s.said(now, aboutGroup(group))
 		}
 	}
 	return s.followChanged(now), nil
@@ -123,8 +130,10 @@ func (s *Set) EnableHosts(now time.Time, hosts ...string) ([]Notice, error) {
 	}
 	for _, h := range hosts {
 		delete(s.disabledHosts, h)
+		s.said(now, aboutHost(h))
 		for _, group := range s.onlyMember(h) {
 			delete(s.disabledWatches, group)
+			s.said(now, aboutGroup(group))
 		}
 	}
 	return s.followChanged(now), nil

@@ -87,6 +87,7 @@ func (s *Set) event(now time.Time, sv *service, kind Kind, r Result) []Notice {
 	sv.unknownSince, sv.unknownReason = time.Time{}, ""
 	exit := r.Exit
 	sv.exit = &exit
+	changes := len(sv.changes)
 	if kind == Failure && !sv.Compat {
 		sv.trapExpires = time.Time{} // the monitor knows better than an old trap
 	}
@@ -101,6 +102,9 @@ func (s *Set) event(now time.Time, sv *service, kind Kind, r Result) []Notice {
 	}
 	sv.output = r.Output
 	sv.events++
+	if len(sv.changes) > changes && sv.mute == "" {
+		s.version++
+	}
 	return append(out, sv.followAll(s, now)...)
 }
 
@@ -317,7 +321,7 @@ func (sv *service) countFailure(sub *subject, now time.Time, reason string) {
 	sub.lastFailure = now
 	sub.reason = reason
 	if sub.host == "" && sub.status != Failed || sub.host != "" && sub.firstFailure.IsZero() {
-		sub.firstFailure = now
+		sub.firstFailure, sub.named = now, time.Time{}
 	}
 	if sub.host == "" { // fall is for hosts
 		sv.turn(sub, Failed, now)
@@ -353,15 +357,18 @@ func (sv *service) success(sub *subject, now time.Time) progress {
 // clear is what a success does to the counters, after its upalert.
 func (sub *subject) clear(sv *service, now time.Time) {
 	sub.ack = nil
-	sub.firstFailure, sub.lastFailure = time.Time{}, time.Time{}
+	sub.firstFailure, sub.lastFailure, sub.named = time.Time{}, time.Time{}, time.Time{}
 	sub.consecutive, sub.rising = 0, 0
-	sub.failureOutput, sub.reason, sub.blamed = "", "", nil
+	sub.failureOutput, sub.reason, sub.blamed, sub.held = "", "", nil, nil
 	for i := range sub.periods {
 		p := &sub.periods[i]
+		p.windowStart = time.Time{}
+		if sv.mute != "" { // what was told is the owner's word
+			continue
+		}
 		if sv.Periods[i].AlertEvery.Compare != Strict {
 			p.lastAlert = time.Time{}
 		}
-		p.windowStart = time.Time{}
 		p.sent = 0
 	}
 	sub.lastSuccess = now

@@ -55,6 +55,10 @@ type round struct {
 	decisions []*Decision
 	due       []*due
 	judged    []*subject
+
+	// again is true for what another director could not tell any more: it was counted.
+	again   bool
+	holding *held
 }
 
 // due is one action that goes out for some subjects.
@@ -79,7 +83,7 @@ func newRound(s *Set, sv *service, now time.Time, kind Kind) *round {
 		r.block(Stopped, "the scheduler is stopped")
 		return r
 	case sv.Redistribute != nil:
-		r.due = append(r.due, &due{period: -1, action: *sv.Redistribute, reason: "every result is redistributed"})
+		r.redistribute()
 	}
 	if mark, what := s.disabledBy(sv); mark != nil && (kind != Disable || sv.Compat) {
 		r.block(DisabledByOperator, what+" is disabled"+mark.describe())
@@ -87,6 +91,13 @@ func newRound(s *Set, sv *service, now time.Time, kind Kind) *round {
 		r.block(DependencyFailing, "a dependency is not good: "+sv.alertDependency().String())
 	}
 	return r
+}
+
+// redistribute tells of every result who wants to know.
+func (r *round) redistribute() {
+	if r.sv.mute == "" || r.sv.Redistribute.Follows {
+		r.due = append(r.due, &due{period: -1, action: *r.sv.Redistribute, reason: "every result is redistributed"})
+	}
 }
 
 func (r *round) block(code Code, reason string) {
@@ -122,6 +133,9 @@ func (r *round) judge(sub *subject) {
 		}
 	}
 	for i := range r.sv.Periods {
+		if r.again && r.kind.failing() && sub.periods[i].sent > 0 {
+			continue // it was told: the next result comes to that
+		}
 		code, reason := r.decide(sub, i)
 		if code != Sent {
 			r.note(i, sub, code, reason)
@@ -144,13 +158,22 @@ func (r *round) send(sub *subject, i int, reason string) {
 			r.note(i, sub, MissingProgram, a.Name+": no such program")
 		default:
 			called = append(called, a.Name)
-			r.add(sub, i, a, reason)
+			if r.sv.mute == "" {
+				r.add(sub, i, a, reason)
+			}
 		}
 	}
 	if len(called) == 0 {
 		return
 	}
+	if r.sv.mute != "" {
+		r.note(i, sub, NotOwner, "not told: "+r.sv.mute)
+		r.hold(sub)
+		return
+	}
 	r.noteSent(i, sub, reason, called)
+	r.set.version++
+	sub.spoke = r.now
 	sub.alertsSent++
 	if r.kind == Up {
 		state.sent, state.lastAlert = 0, time.Time{}

@@ -69,7 +69,7 @@ func (s Saved) Resume(saved, now time.Time) Saved {
 			}
 		}
 	}
-	pull(&s.UnknownSince, &s.LastTrap, &s.LastFailed)
+	pull(&s.UnknownSince, &s.LastTrap, &s.LastFailed, &s.Basis)
 	s.Subjects = slices.Clone(s.Subjects)
 	for i := range s.Subjects {
 		s.Subjects[i].pull(pull)
@@ -89,6 +89,8 @@ func (s *SavedSubject) pull(pull func(...*time.Time)) {
 		periods[name] = p
 	}
 	s.Periods = periods
+	pulled := func(t time.Time) time.Time { pull(&t); return t }
+	s.Told, s.ToldAck = s.Told.shift(pulled), s.ToldAck.shift(pulled)
 }
 
 // Calm reports whether a watch has nothing under way: no failure nor the counting

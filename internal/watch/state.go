@@ -30,11 +30,19 @@ func (s *Set) Reconfigure(now time.Time, configs []Config, options Options) {
 // progress start from nothing, and acks and disabled services are gone;
 // disabled watches and hosts stay.
 func (s *Set) Reset(now time.Time, configs []Config) {
+	silences := map[Key]silence{}
+	for key, sv := range s.services {
+		silences[key] = sv.silence
+	}
 	s.install(configs, nil)
+	for key, sv := range s.services {
+		sv.silence = silences[key]
+	}
 	s.armTraps(now)
 }
 
 func (sv *service) inherit(before *service) {
+	sv.silence = before.silence
 	if sv.Scope != before.Scope {
 		sv.disabled = before.disabled
 		return
@@ -100,6 +108,10 @@ type Saved struct {
 	Disabled      *Mark           `json:"disabled,omitzero"`
 	Subjects      []SavedSubject  `json:"subjects,omitzero"`
 	Followers     []SavedFollower `json:"followers,omitzero"`
+	Mute          string          `json:"mute,omitzero"` // see [Set.Mute]
+	Basis         time.Time       `json:"basis,omitzero"`
+	By            string          `json:"by,omitzero"`
+	Stamp         int64           `json:"stamp,omitzero"`
 }
 
 // SavedSubject is the part of [Saved] that each host, or the group, has.
@@ -123,6 +135,9 @@ type SavedSubject struct {
 	Blamed        map[string]bool         `json:"blamed,omitzero"`
 	Trapped       int                     `json:"trapped,omitzero"`
 	Periods       map[string]SavedPeriod  `json:"periods,omitzero"`
+	Named         time.Time               `json:"named,omitzero"` // FirstFailure, see [Outage.Named]
+	Told          *Outage                 `json:"told,omitzero"`
+	ToldAck       *Mark                   `json:"told_ack,omitzero"`
 }
 
 // SavedVerdict is what was last found out about one host, in [ScopeGroup].
@@ -170,6 +185,9 @@ func (sv *service) save() Saved {
 		Summary: Text(sv.summary), Output: Text(sv.output), Depend: sv.depend, UnknownSince: sv.unknownSince, UnknownReason: Text(sv.unknownReason),
 		LastTrap: sv.lastTrap, LastFailed: sv.lastFailed, TrapTimer: sv.trapTimer, TrapExpires: sv.trapExpires, Disabled: sv.disabled,
 	}
+	if sv.mute != "" {
+		saved.Mute, saved.Basis, saved.By, saved.Stamp = sv.mute, sv.basis, sv.by, sv.stamp
+	}
 	for _, f := range sv.followers {
 		saved.Followers = append(saved.Followers, SavedFollower{
 			Period: sv.Periods[f.period].Name, Action: f.action.ID, Down: maps.Clone(f.down), Told: maps.Clone(f.told), Word: maps.Clone(f.word),
@@ -181,6 +199,7 @@ func (sv *service) save() Saved {
 			Failures: sub.failures, Alerts: sub.alertsSent, FirstFailure: sub.firstFailure, LastFailure: sub.lastFailure,
 			LastSuccess: sub.lastSuccess, FailureOutput: Text(sub.failureOutput), Reason: Text(sub.reason), Ack: sub.ack,
 			Recent: slices.Clone(sub.recent), Known: savedVerdicts(sub.known), Blamed: maps.Clone(sub.blamed), Trapped: int(sub.trapped),
+			Named: sub.named, Told: sub.told, ToldAck: sub.toldAck,
 		}
 		for i, p := range sub.periods {
 			if p == (periodState{}) { // nearly always
@@ -222,6 +241,7 @@ func (s *Set) Restore(saved []Saved) {
 
 func (s *Set) restore(sv *service, from Saved) {
 	sv.disabled = from.Disabled
+	sv.mute, sv.basis, sv.by, sv.stamp = from.Mute, from.Basis, from.By, from.Stamp
 	if len(from.Subjects) > 0 && (from.Subjects[0].Host == "") != (sv.Scope == ScopeGroup) {
 		return
 	}
@@ -266,6 +286,7 @@ func (sub *subject) restore(sv *service, ss SavedSubject) {
 	sub.firstFailure, sub.lastFailure, sub.lastSuccess = ss.FirstFailure, ss.LastFailure, ss.LastSuccess
 	sub.verdict, sub.failureOutput, sub.reason, sub.ack = ss.Verdict, string(ss.FailureOutput), string(ss.Reason), ss.Ack
 	sub.recent, sub.blamed, sub.trapped = slices.Clone(ss.Recent), maps.Clone(ss.Blamed), trapped(ss.Trapped)
+	sub.named, sub.told, sub.toldAck = ss.Named, ss.Told, ss.ToldAck
 	sub.known = make(map[string]HostVerdict, len(ss.Known))
 	for host, v := range ss.Known {
 		sub.known[host] = HostVerdict{Host: host, Verdict: v.Verdict, Reason: string(v.Reason)}
@@ -303,6 +324,8 @@ type View struct {
 	AlertsSent    int // since the last success, all periods that count
 	Hosts         []Host
 	Decisions     []Decision
+	// Mute is why this director tells nobody; empty if it does.
+	Mute string
 }
 
 // View returns the state of one watch; ok is false if there is none.
@@ -314,7 +337,7 @@ func (s *Set) View(key Key) (v View, ok bool) {
 	v = View{
 		Key: key, Status: sv.status, Previous: sv.previousStatus, Exit: sv.exit, Events: sv.events,
 		Summary: sv.summary, Output: sv.output, UnknownSince: sv.unknownSince, UnknownReason: sv.unknownReason,
-		Depend: sv.depend, LastTrap: sv.lastTrap, Hosts: sv.hostStates(s), Decisions: slices.Clone(sv.decisions),
+		Depend: sv.depend, LastTrap: sv.lastTrap, Hosts: sv.hostStates(s), Decisions: slices.Clone(sv.decisions), Mute: sv.mute,
 	}
 	v.Disabled, _ = s.disabledBy(sv)
 	n := Notice{}

@@ -65,6 +65,8 @@ type Set struct {
 	stopped         bool
 	disabledWatches map[string]Mark
 	disabledHosts   map[string]Mark
+	words           map[string]time.Time // when operators spoke last
+	version         uint64
 }
 
 // A Mark says who did something, when and why.
@@ -77,6 +79,7 @@ type Mark struct {
 // A service is the state of one watch.
 type service struct {
 	Config
+	silence
 	subjects []*subject
 	byHost   map[string]*subject
 
@@ -115,6 +118,7 @@ type subject struct {
 	failures     int // since the start
 	alertsSent   int // since the start
 	firstFailure time.Time
+	named        time.Time // firstFailure by the clock of who told of it first; zero: this one
 	lastFailure  time.Time
 	lastSuccess  time.Time
 	// failureOutput is the output of the last failing event, what alertevery
@@ -133,6 +137,14 @@ type subject struct {
 	blamed map[string]bool
 	// trapped is how a trap came to say something about the host.
 	trapped trapped
+
+	// told is the failure that the owner before or elsewhere told of, with its ack.
+	told    *Outage
+	toldAck *Mark
+	// held is what is to be told if this director becomes the owner; nil: nothing.
+	held *held
+	// spoke is when this director last told anything, unacked when it ended an ack.
+	spoke, unacked time.Time
 }
 
 // trapped tells what the last word about a host in ScopeHost was.
@@ -161,7 +173,7 @@ func New(configs []Config, options Options) *Set {
 	if options.Keep == 0 {
 		options.Keep = 20
 	}
-	s := &Set{options: options, disabledWatches: map[string]Mark{}, disabledHosts: map[string]Mark{}}
+	s := &Set{options: options, disabledWatches: map[string]Mark{}, disabledHosts: map[string]Mark{}, words: map[string]time.Time{}}
 	s.install(configs, nil)
 	return s
 }
@@ -221,6 +233,7 @@ func (s *Set) StartupAlerts(now time.Time) []Notice {
 	var out []Notice
 	for _, key := range s.order {
 		sv := s.services[key]
+		sv.startup = sv.mute != ""
 		r := newRound(s, sv, now, Startup)
 		for _, sub := range sv.subjects {
 			r.judge(sub)

@@ -1,0 +1,159 @@
+package watch
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Word is the last that operators said about a group, a watch or a host: that it
+// is disabled, or no longer.
+type Word struct {
+	// About is "group NAME", "watch GROUP:SERVICE" or "host NAME".
+	About string    `json:"about"`
+	At    time.Time `json:"at"`
+	// Mark is nil if it is enabled.
+	Mark *Mark `json:"mark,omitzero"`
+}
+
+// Shift moves its times, as between two clocks.
+func (w Word) Shift(move func(time.Time) time.Time) Word {
+	return Word{About: w.About, At: move(w.At), Mark: w.Mark.shift(move)}
+}
+
+func aboutGroup(name string) string { return "group " + name }
+func aboutHost(name string) string  { return "host " + name }
+func aboutWatch(key Key) string     { return "watch " + key.String() }
+
+// said notes when operators spoke last: of two directors the newer word counts.
+func (s *Set) said(now time.Time, about string) {
+	s.words[about] = now
+	s.version++
+}
+
+// Words is what operators said, in the order of what it is about.
+func (s *Set) Words() []Word {
+	about := map[string]bool{}
+	for a := range s.words {
+		about[a] = true
+	}
+	for name := range s.disabledWatches {
+		about[aboutGroup(name)] = true
+	}
+	for name := range s.disabledHosts {
+		about[aboutHost(name)] = true
+	}
+	for key, sv := range s.services {
+		if sv.disabled != nil {
+			about[aboutWatch(key)] = true
+		}
+	}
+	out := make([]Word, 0, len(about))
+	for a := range about {
+		out = append(out, s.word(a))
+	}
+	slices.SortFunc(out, func(a, b Word) int { return cmp.Compare(a.About, b.About) })
+	return out
+}
+
+func (s *Set) word(about string) Word {
+	w := Word{About: about, At: s.words[about], Mark: s.mark(about)}
+	if w.Mark != nil && w.At.IsZero() {
+		w.At = w.Mark.At
+	}
+	return w
+}
+
+func (s *Set) mark(about string) *Mark {
+	kind, name, _ := strings.Cut(about, " ")
+	var m Mark
+	var ok bool
+	switch kind {
+	case "group":
+		m, ok = s.disabledWatches[name]
+	case "host":
+		m, ok = s.disabledHosts[name]
+	case "watch":
+		if sv := s.named(name); sv != nil {
+			return sv.disabled
+		}
+	}
+	if !ok {
+		return nil
+	}
+	return &m
+}
+
+func (s *Set) named(name string) *service {
+	group, service, _ := strings.Cut(name, ":")
+	return s.services[Key{group, service}]
+}
+
+// Hear takes up what operators said to another director, as far as it is newer. What
+// the watches and pools are to be told of it returns.
+func (s *Set) Hear(now time.Time, words []Word) []Notice {
+	changed := false
+	for _, w := range words {
+		have := s.word(w.About)
+		if !w.At.After(have.At) || sameMark(w.Mark, have.Mark) {
+			continue
+		}
+		if s.setMark(w) {
+			s.words[w.About] = w.At
+			s.version++
+			changed = true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return s.followChanged(now)
+}
+
+func sameMark(a, b *Mark) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.By == b.By && a.Why == b.Why
+}
+
+// setMark is false for what is not there.
+func (s *Set) setMark(w Word) bool {
+	kind, name, _ := strings.Cut(w.About, " ")
+	put := func(marks map[string]Mark) {
+		if w.Mark == nil {
+			delete(marks, name)
+			return
+		}
+		marks[name] = *w.Mark
+	}
+	switch {
+	case kind == "group" && s.watchesGroup(name):
+		put(s.disabledWatches)
+	case kind == "host" && s.knowsHost(name):
+		put(s.disabledHosts)
+	case kind == "watch" && s.named(name) != nil:
+		s.named(name).disabled = w.Mark
+	default:
+		return false
+	}
+	return true
+}
+
+// RestoreWords puts back when operators spoke last. What they said is to be restored
+// by [Set.RestoreDisabled] and [Set.Restore].
+func (s *Set) RestoreWords(words map[string]time.Time) {
+	for about, at := range words {
+		kind, name, _ := strings.Cut(about, " ")
+		if kind == "group" && s.watchesGroup(name) || kind == "host" && s.knowsHost(name) || kind == "watch" && s.named(name) != nil {
+			s.words[about] = at
+		}
+	}
+}
+
+// Spoken is when operators spoke last of groups, watches and hosts.
+func (s *Set) Spoken() map[string]time.Time {
+	return maps.Clone(s.words)
+}
