@@ -127,6 +127,15 @@ func (s *Space) Pin(device string, to netip.Addr, neighbour *Space, neighbourDev
 	})
 }
 
+// Route adds a route by a gateway, as somebody else than monitord does.
+func (s *Space) Route(to netip.Prefix, gateway netip.Addr) {
+	s.t.Helper()
+	s.Do(func(context.Context) error {
+		network := &net.IPNet{IP: to.Addr().AsSlice(), Mask: net.CIDRMask(to.Bits(), to.Addr().BitLen())}
+		return netlink.RouteAdd(&netlink.Route{Dst: network, Gw: gateway.AsSlice()})
+	})
+}
+
 func (s *Space) link(device string) netif.Link {
 	s.t.Helper()
 	var l netif.Link
