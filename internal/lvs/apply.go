@@ -45,16 +45,21 @@ func (p *Pool) push(ctx context.Context, again again) error {
 		return err
 	}
 	defer p.release()
-	wanted, faults := p.table()
+	plan := p.plan()
 	p.save()
 	defer p.tell()
-	if p.clean && again == ifChanged && p.pushed.Equal(wanted) {
-		return faults
+	if p.clean && again == ifChanged && p.pushed.Equal(plan.table) && p.activity == plan.activity {
+		p.accepted(plan, nil)
+		return plan.faults
 	}
 	p.clean = false // should Set panic
-	err := p.backend.Set(ctx, wanted.Clone())
-	p.pushed, p.clean = wanted, err == nil
-	return errors.Join(err, faults)
+	if b, ok := p.backend.(Partner); ok {
+		b.SetActivity(plan.activity)
+	}
+	err := p.backend.Set(ctx, plan.table.Clone())
+	p.pushed, p.activity, p.clean = plan.table, plan.activity, err == nil
+	p.accepted(plan, err)
+	return errors.Join(err, plan.faults)
 }
 
 func (p *Pool) take(ctx context.Context) error {
@@ -78,17 +83,31 @@ func (p *Pool) Close() error {
 	return p.backend.Close()
 }
 
-// table is what should be forwarded now, and what cannot be.
-func (p *Pool) table() (Table, error) {
+// A plan is what should be forwarded.
+type plan struct {
+	table Table
+	// faults are what cannot be.
+	faults error
+	// positions are by the names of the services.
+	positions map[string]Position
+	activity  Activity
+}
+
+// plan is what should be forwarded now.
+func (p *Pool) plan() plan {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	table := make(Table, 0, len(p.order))
+	now := plan{table: make(Table, 0, len(p.order)), positions: make(map[string]Position, len(p.order))}
 	var faults []error
 	for _, name := range p.order {
-		services, err := p.virtuals[name].services()
-		table, faults = append(table, services...), append(faults, err)
+		v := p.virtuals[name]
+		services, err := v.placed()
+		now.table, faults = append(now.table, services...), append(faults, err)
+		now.positions[name] = v.position
+		now.activity = now.activity.with(v.position)
 	}
-	return table, errors.Join(faults...)
+	now.faults = errors.Join(faults...)
+	return now
 }
 
 // A lookup is one name that is to be looked up, and whose.
@@ -152,7 +171,7 @@ func (p *Pool) one(ctx context.Context, l lookup) (found bool, err error) {
 	case err == nil:
 		return p.found(l, addrs), nil
 	case l.needed:
-		return false, &ServiceError{l.virtual, fmt.Errorf("real server %s is left out: %w", l.host, err)}
+		return false, &ServiceError{l.virtual, &Flaw{fmt.Errorf("real server %s is left out: %w", l.host, err)}}
 	}
 	return false, nil
 }

@@ -48,8 +48,9 @@ func (c Change) String() string {
 
 // Changes returns what leads from one table to the other. Servers are put in and
 // raised before others are taken out, so that no step leaves a service emptier
-// than both tables have it.
+// than both tables have it. Services that are to be left are not changed.
 func Changes(from, to Table) []Change {
+	to = to.Over(from)
 	had, wanted := from.index(), to.index()
 	var put, gone []Change
 	for _, s := range to {

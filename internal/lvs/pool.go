@@ -32,11 +32,15 @@ type Pool struct {
 	order    []string
 	virtuals map[string]*virtualPool
 
+	// governed are the services that belong to groups, from the next Reconfigure on.
+	governed map[string]bool
+
 	// turn holds a token while somebody calls the backend, who alone may use
-	// pushed and clean.
-	turn   chan struct{}
-	pushed Table
-	clean  bool // the backend has accepted pushed
+	// pushed, activity and clean.
+	turn     chan struct{}
+	pushed   Table
+	activity Activity // that the backend was told
+	clean    bool     // the backend has accepted pushed
 	// saved counts the changes that have been remembered.
 	saved uint64
 
@@ -102,6 +106,11 @@ type virtualPool struct {
 	decisions uint64
 	quorum    quorum
 	lost      time.Time // when the quorum was lost, the last time
+	position  Position
+	// inForce is the position that the backend has accepted last.
+	inForce Position
+	// there says that some of it was forwarded before anything was decided.
+	there bool
 }
 
 // server is a real server's standing.
@@ -164,6 +173,7 @@ func (v *virtualPool) services() ([]Service, error) {
 		all[i] = Service{
 			Name: v.Name, ID: id, Scheduler: v.Scheduler, Flags: v.Flags, Persistence: v.Persistence, Mask: v.Mask,
 			Drain: v.Drain, DrainTimeout: v.DrainTimeout, ConnectTimeout: v.ConnectTimeout, Servers: slices.Clone(servers),
+			Floating: v.position != Always,
 		}
 	}
 	return all, err
@@ -179,11 +189,11 @@ func (v *virtualPool) table() ([]Server, error) {
 			continue
 		}
 		if other, dup := by[s.address]; dup {
-			errs = append(errs, &ServiceError{v.Name, fmt.Errorf("real server %s has the address %s, which %s has too: it is left out", s.Host, s.address, other)})
+			errs = append(errs, &ServiceError{v.Name, &Flaw{fmt.Errorf("real server %s has the address %s, which %s has too: it is left out", s.Host, s.address, other)}})
 			continue
 		}
 		if err := v.suits(s); err != nil {
-			errs = append(errs, &ServiceError{v.Name, err})
+			errs = append(errs, &ServiceError{v.Name, &Flaw{err}})
 			continue
 		}
 		by[s.address] = s.Host
@@ -252,6 +262,7 @@ func (p *Pool) Reconfigure(ctx context.Context, virtuals []Virtual, followers ma
 			next.restore(m)
 		}
 		next.find(p.atStart)
+		next.place(before, p.governed[v.Name])
 		p.virtuals[v.Name] = next
 		p.decided(next)
 	}
@@ -297,6 +308,7 @@ func (v *virtualPool) find(table Table) {
 		if !there {
 			continue
 		}
+		v.there = true
 		for _, s := range v.servers {
 			s.found = s.found || slices.ContainsFunc(service.Servers, func(t Server) bool { return t.Address == s.address && t.Weight > 0 })
 		}
@@ -494,8 +506,7 @@ func concerning(virtual string, err error) error {
 	return err
 }
 
-// Wanted is what should be forwarded now.
+// Wanted is what should be forwarded now, services that are to be left among it.
 func (p *Pool) Wanted() Table {
-	table, _ := p.table() // what cannot be forwarded is an error of Apply
-	return table
+	return p.plan().table // what cannot be forwarded is an error of Apply
 }

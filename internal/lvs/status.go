@@ -18,6 +18,8 @@ type VirtualStatus struct {
 	Quorum string `json:"quorum"`
 	// Sorry is the sorry server while it takes the connections.
 	Sorry string `json:"sorry,omitempty"`
+	// Position is empty for a service that belongs to no group.
+	Position Position `json:"position,omitempty"`
 }
 
 // ServerStatus is a real server as it is now.
@@ -60,7 +62,7 @@ func (p *Pool) Snapshot(ctx context.Context) ([]VirtualStatus, error) {
 func (v *virtualPool) status(counts Counts) VirtualStatus {
 	out := VirtualStatus{
 		Name: v.Name, Scheduler: v.Scheduler, Quorum: string(v.quorum),
-		MinUp: v.MinUp, Servers: make([]ServerStatus, 0, len(v.servers)),
+		MinUp: v.MinUp, Position: v.position, Servers: make([]ServerStatus, 0, len(v.servers)),
 	}
 	for _, id := range v.IDs {
 		out.Services = append(out.Services, id.String())

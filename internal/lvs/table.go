@@ -21,6 +21,9 @@ import (
 // only; all else is done, and the call may be repeated. Set keeps nothing of the
 // table's memory, and returns when ctx is done at the latest.
 //
+// A service that the table wants left alone ([Service.Leave]) stays as it is, there
+// or not.
+//
 // Close ends what the backend forwards and waits for it. It may be called twice;
 // a Set after it returns [ErrClosed].
 type Backend interface {
@@ -63,6 +66,13 @@ type Rates struct {
 	OutBytes    uint64 `json:"out_bytes"`
 }
 
+// A Flaw is an error in spite of which a service, or all of them, is forwarded as
+// it should be but for a server, a timeout, or a sync daemon.
+type Flaw struct{ Err error }
+
+func (e *Flaw) Error() string { return e.Err.Error() }
+func (e *Flaw) Unwrap() error { return e.Err }
+
 // ErrClosed is returned by a backend that has been closed.
 var ErrClosed = errors.New("the backend is closed")
 
@@ -91,7 +101,13 @@ type Service struct {
 	Drain          Drain
 	DrainTimeout   time.Duration
 	ConnectTimeout time.Duration
-	Servers        []Server
+	// Floating says that the address comes and goes with a group: it need not be
+	// here to be listened on.
+	Floating bool
+	// Leave has whatever is forwarded of this service stay as it is, or not be there;
+	// the rest only says what that may be.
+	Leave   bool
+	Servers []Server
 }
 
 // A ServiceID is what tells virtual services apart.
@@ -129,7 +145,8 @@ func (t Table) Equal(other Table) bool {
 
 func sameSettings(a, b Service) bool {
 	return a.Name == b.Name && a.ID == b.ID && sameInTable(a, b) &&
-		a.Drain == b.Drain && a.DrainTimeout == b.DrainTimeout && a.ConnectTimeout == b.ConnectTimeout
+		a.Drain == b.Drain && a.DrainTimeout == b.DrainTimeout && a.ConnectTimeout == b.ConnectTimeout &&
+		a.Floating == b.Floating && a.Leave == b.Leave
 }
 
 // sameInTable compares what the kernel's table holds of a service.
@@ -146,6 +163,28 @@ func (t Table) Clone() Table {
 	}
 	return c
 }
+
+// Over is what is forwarded when the table has come true over another one: services
+// that are to be left are as they were there.
+func (t Table) Over(before Table) Table {
+	if !slices.ContainsFunc(t, leaves) {
+		return t
+	}
+	var all Table
+	for _, s := range t {
+		if s.Leave {
+			old, there := before.Find(s.ID)
+			if !there {
+				continue
+			}
+			s = old
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func leaves(s Service) bool { return s.Leave }
 
 // Find returns the service of that identity.
 func (t Table) Find(id ServiceID) (Service, bool) {

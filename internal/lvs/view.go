@@ -33,10 +33,13 @@ type ServerView struct {
 	Count
 }
 
-// View shows a table; counts may be nil.
+// View shows a table, without services that are to be left; counts may be nil.
 func (t Table) View(counts Counts) []ServiceView {
 	all := make([]ServiceView, 0, len(t))
 	for _, s := range t {
+		if s.Leave {
+			continue
+		}
 		v := ServiceView{Name: s.Name, Service: s.ID.String(), Scheduler: s.Scheduler, Flags: s.Flags.Names(), Servers: make([]ServerView, 0, len(s.Servers))}
 		if s.Persistence > 0 {
 			v.Persistence, v.Mask = int(s.Persistence/time.Second), s.Mask

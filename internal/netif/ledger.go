@@ -48,7 +48,7 @@ func (l *ledger) hear(c claim, now time.Duration) []Sighting {
 	}
 	var all []Sighting
 	seen := func(k SightingKind, id uint64) {
-		all = append(all, Sighting{Kind: k, ID: id, Address: c.address, MAC: c.mac, At: now})
+		all = append(all, Sighting{Kind: k, ID: id, Address: c.address, MAC: c.mac, At: now, Alone: c.unicast})
 	}
 	if a, ok := l.asked[c.address]; ok && now-a.at <= askedLately {
 		seen(Answered, a.id)

@@ -98,6 +98,7 @@ type Route struct {
 	Gateway     netip.Addr   // zero: the destination is on the link
 	Source      netip.Addr   // what the kernel would send from, if it says so
 	Local       bool         // to an address of this machine
+	Own         bool         // made by [PutRoute], in whatever process
 	// Rejected is a route that refuses: unreachable, blackhole, prohibit, throw.
 	Rejected bool
 	MTU      int // bytes: the route's own, else the device's
@@ -105,6 +106,20 @@ type Route struct {
 	Table    int // 254 main, 255 local
 	Metric   int
 	NextHops []NextHop
+}
+
+// NewRoute describes the route that [PutRoute] is to add, or [RemoveRoute] to take
+// away.
+type NewRoute struct {
+	Destination netip.Prefix // required; 0.0.0.0/0 or ::/0 is the default route
+	Device      string       // default: the one by which Gateway is reached
+	Gateway     netip.Addr   // default: the destination is on the link; of the same family
+	Source      netip.Addr   // an address of this machine; default: the kernel chooses
+	Table       int          // default (0) 254, main
+	Metric      int          // the least wins; default (0) for IPv6 1024, the kernel's
+	// OnLink says that the gateway is on the device's link though no address of the
+	// device says so.
+	OnLink bool
 }
 
 // A NextHop is one of several ways of a route.

@@ -24,6 +24,15 @@ func RouteTo(context.Context, netip.Addr) (Route, error) { return Route{}, error
 // Routes is for Linux only.
 func Routes(context.Context) ([]Route, error) { return nil, errors.ErrUnsupported }
 
+// RoutesOf is for Linux only.
+func RoutesOf(context.Context, netip.Prefix, int) ([]Route, error) { return nil, errors.ErrUnsupported }
+
+// PutRoute is for Linux only.
+func PutRoute(context.Context, NewRoute) error { return errors.ErrUnsupported }
+
+// RemoveRoute is for Linux only.
+func RemoveRoute(context.Context, NewRoute) error { return errors.ErrUnsupported }
+
 // Neighbours is for Linux only.
 func Neighbours(context.Context) ([]Neighbour, error) { return nil, errors.ErrUnsupported }
 

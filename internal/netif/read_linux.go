@@ -154,7 +154,7 @@ func Routes(ctx context.Context) ([]Route, error) {
 func route(raw *netlink.Route, devices map[int]Link) Route {
 	r := Route{
 		Destination: prefix(raw.Dst), Device: devices[raw.LinkIndex].Name, Gateway: addr(raw.Gw), Source: addr(raw.Src),
-		Local: raw.Type == unix.RTN_LOCAL, MTU: raw.MTU, Scope: Scope(raw.Scope), Table: raw.Table, Metric: raw.Priority,
+		Local: raw.Type == unix.RTN_LOCAL, Own: raw.Protocol == ownRoutes, MTU: raw.MTU, Scope: Scope(raw.Scope), Table: raw.Table, Metric: raw.Priority,
 	}
 	switch raw.Type {
 	case unix.RTN_BLACKHOLE, unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT, unix.RTN_THROW:

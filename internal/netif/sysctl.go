@@ -21,6 +21,12 @@ func InterfaceKey(tree, device, name string) Sysctl {
 	return Sysctl(tree + "." + strings.ReplaceAll(device, ".", "/") + "." + name)
 }
 
+// Check says what is wrong with the key as it is written.
+func (s Sysctl) Check() error {
+	_, err := s.path()
+	return err
+}
+
 // Get reads the value, without the line end; fields of several values stay
 // separated as the kernel writes them. [ErrMissing] if this kernel, or this network
 // namespace, has no such key.

@@ -25,6 +25,8 @@ type Sighting struct {
 	Address netip.Addr
 	MAC     net.HardwareAddr
 	At      time.Duration // when it was read, by Boottime
+	// Alone: it was said to this machine alone, as an answer is, not to all.
+	Alone bool
 }
 
 // SightingKind is what sort of sighting it is.

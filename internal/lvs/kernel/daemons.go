@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/ipvs"
+	"github.com/monitord/monitord/internal/lvs"
 )
 
 // SyncSettings are those of the kernel's sync daemons, by which directors tell
@@ -46,6 +47,22 @@ func (r SyncRole) roles() []ipvs.Role {
 		return []ipvs.Role{ipvs.Master, ipvs.Backup}
 	}
 	return nil
+}
+
+// during is the settings of an activity.
+func (s *SyncSettings) during(a lvs.Activity) *SyncSettings {
+	if s == nil || s.Role == SyncBoth {
+		return s
+	}
+	now := *s
+	switch a {
+	case lvs.Active:
+		now.Role = SyncMaster
+	case lvs.Standby:
+		now.Role = SyncBackup
+	case lvs.Alone, lvs.Waiting:
+	}
+	return &now
 }
 
 // daemons are those that should run.
@@ -94,7 +111,10 @@ func bounded(d ipvs.Daemon) uint16 {
 // runDaemons has the wanted sync daemons run, with the wanted settings, and
 // stops those that we started.
 func (r *round) runDaemons(ctx context.Context) error {
-	wanted := r.settings.Sync.daemons()
+	if r.activity == lvs.Waiting {
+		return nil
+	}
+	wanted := r.settings.Sync.during(r.activity).daemons()
 	if len(wanted) == 0 && len(r.memory.daemons) == 0 {
 		return nil
 	}
@@ -139,7 +159,7 @@ func (r *round) runDaemon(ctx context.Context, role ipvs.Role, wanted, running m
 
 // mended notes a repair of what the settings say; new settings make none.
 func (r *round) mended(what string) {
-	if r.started && !r.fresh {
+	if r.started && !r.fresh && r.activity == r.ran {
 		r.repair.Other = append(r.repair.Other, what)
 	}
 }

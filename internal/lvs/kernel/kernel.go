@@ -117,6 +117,7 @@ type Kernel struct {
 	settings Settings
 	// generation counts the settings, so that a change of them is seen.
 	generation int
+	activity   lvs.Activity
 	state      state
 	closed     bool
 }
@@ -124,6 +125,8 @@ type Kernel struct {
 var (
 	_ lvs.Backend = (*Kernel)(nil)
 	_ lvs.Counter = (*Kernel)(nil)
+	_ lvs.Partner = (*Kernel)(nil)
+	_ lvs.Differ  = (*Kernel)(nil)
 )
 
 // state is what is known from one Set to the next.
@@ -138,9 +141,11 @@ type state struct {
 	doubt       map[lvs.ServiceID]bool
 	// trusted says that known is all, and right as far as we know.
 	trusted bool
-	// started says that the kernel was compared once, seen with which settings.
+	// started says that the kernel was compared once, seen with which settings; ran is
+	// the activity that the sync daemons were run for.
 	started bool
 	seen    int
+	ran     lvs.Activity
 
 	// needs are the sysctls that were set, rules those of fullnat that are there.
 	needs []string
@@ -176,6 +181,15 @@ func (k *Kernel) Configure(s Settings) {
 	defer k.mu.Unlock()
 	k.settings = s
 	k.generation++
+}
+
+// SetActivity has the sync daemons follow who is active, from the next Set on: an
+// active director sends its connections and another one receives them, whatever the
+// settings say, unless these say both. While nothing is decided they are as they are.
+func (k *Kernel) SetActivity(a lvs.Activity) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.activity = a
 }
 
 // Set makes the kernel's table equal to the wanted one. Errors of one service
@@ -234,7 +248,7 @@ func (k *Kernel) begin(wanted lvs.Table) (*round, error) {
 	s := k.state
 	s.memory = s.memory.clone()
 	r := &round{
-		Kernel: k, state: s, settings: k.settings,
+		Kernel: k, state: s, settings: k.settings, activity: k.activity,
 		full:  !s.trusted || s.seen != k.generation || wanted.Equal(s.last),
 		fresh: s.seen != k.generation,
 	}

@@ -312,6 +312,47 @@ func TestKernelSync(t *testing.T) {
 	}
 }
 
+// The kernel's sync daemons change their roles with the group, quickly; and a process
+// that is started anew leaves them, and the services, until somebody has decided.
+func TestKernelFollows(t *testing.T) {
+	sync := Settings{Sync: &SyncSettings{Role: SyncMaster, Interface: "wire", SyncID: 9}}
+	d := newDirector(t, sync)
+	link := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "wire"}}
+	if err := errors.Join(netlink.LinkAdd(link), netlink.LinkSetUp(link), netlink.AddrAdd(link, &netlink.Addr{IPNet: netlink.NewIPNet([]byte{10, 9, 9, 1})})); err != nil {
+		t.Fatal(err)
+	}
+	web := lvs.Table{service(80, 1, 2)}
+	is := func(when string, a lvs.Activity, table lvs.Table, role ipvs.Role, services int) {
+		t.Helper()
+		d.SetActivity(a)
+		began := time.Now()
+		d.set(t, table)
+		t.Logf("%s: %s", when, time.Since(began))
+		running, err := d.client.Daemons(t.Context())
+		if err != nil || len(running) != 1 || running[0].Role != role || running[0].SyncID != 9 {
+			t.Errorf("%s: running %+v, %v; want %s", when, running, err, role)
+		}
+		if got := tableOf(t, d.client); len(got) != services {
+			t.Errorf("%s: the kernel holds %v, want %d services", when, got, services)
+		}
+	}
+	left := web.Clone()
+	left[0].Leave, left[0].Servers = true, service(80, 7).Servers
+	for range 3 {
+		is("standby", lvs.Standby, nil, ipvs.Backup, 0)
+		is("active", lvs.Active, web, ipvs.Master, 1)
+		d.restart(t, sync)
+		is("started anew", lvs.Waiting, left, ipvs.Master, 1)
+		is("once more", lvs.Waiting, left, ipvs.Master, 1)
+		is("adopted", lvs.Active, web, ipvs.Master, 1)
+		for _, r := range d.told {
+			if len(r.Changes)+len(r.Other) > 0 {
+				t.Errorf("repaired %+v", r)
+			}
+		}
+	}
+}
+
 // big has 1,000 services with 10 servers each.
 func big() lvs.Table {
 	var table lvs.Table

@@ -94,6 +94,9 @@ func without(noFullNAT error, wanted, views lvs.Table, actual map[lvs.ServiceID]
 	var lacking []lack
 	less := slices.Clone(views)
 	for i, s := range wanted {
+		if s.Leave {
+			continue
+		}
 		var kept, left []lvs.Server
 		for j, r := range s.Servers {
 			if v := views[i].Servers[j]; isFullNAT(r) && !holds(actual[views[i].ID], v) {

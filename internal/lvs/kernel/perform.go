@@ -37,6 +37,7 @@ type progress struct {
 	short   bool                   // a wanted server could not be put in
 	absent  bool                   // the service could not be added
 	lost    bool                   // the service is another one than was read
+	stays   bool                   // the service could not be removed
 	errs    []error
 }
 
@@ -143,7 +144,9 @@ func (g *progress) fail(c lvs.Change, err error) {
 	case lvs.AddService:
 		// If it exists it has servers that we do not know.
 		g.absent, g.lost = true, errors.Is(err, ipvs.ErrExists)
-	case lvs.EditService, lvs.RemoveService, lvs.RemoveServer:
+	case lvs.RemoveService:
+		g.stays = true
+	case lvs.EditService, lvs.RemoveServer:
 		g.lost = errors.Is(err, ipvs.ErrMissing)
 	case lvs.AddServer, lvs.EditServer:
 		g.short = true
@@ -235,19 +238,32 @@ func (p *performer) errors() []error {
 	var all []error
 	for _, id := range p.order {
 		g := p.progress[id]
-		all = append(all, errorsOf(g.virtual, g.errs)...)
+		all = append(all, errorsOf(g.virtual, g.errs, g.forwards())...)
 	}
 	return append(all, p.stopped)
 }
 
-// errorsOf returns errors of a service, of a great many the first ones.
-func errorsOf(virtual string, errs []error) []error {
+// forwards reports whether the service is there and has a server, if it should.
+func (g *progress) forwards() bool {
+	able := !g.wanted
+	for _, weight := range g.weights {
+		able = able || weight > 0
+	}
+	return able && !g.absent && !g.lost && !g.stays
+}
+
+// errorsOf returns errors of a service, of a great many the first ones; flawed says
+// that it is forwarded all the same.
+func errorsOf(virtual string, errs []error, flawed bool) []error {
 	const most = 4
 	if more := len(errs) - most; more > 1 {
 		errs = append(errs[:most:most], fmt.Errorf("and %d more errors", more))
 	}
 	out := make([]error, len(errs))
 	for i, err := range errs {
+		if flawed {
+			err = &lvs.Flaw{Err: err}
+		}
 		out[i] = &lvs.ServiceError{Virtual: virtual, Err: err}
 	}
 	return out

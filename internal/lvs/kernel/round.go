@@ -8,6 +8,7 @@ import (
 
 	"github.com/monitord/monitord/internal/ipvs"
 	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/nft"
 )
 
 // A round is one Set at work. Its state replaces the backend's at the end.
@@ -15,6 +16,7 @@ type round struct {
 	*Kernel
 	state
 	settings Settings
+	activity lvs.Activity
 	// index is where a service is in last, which is the wanted table, and in views.
 	index map[lvs.ServiceID]int
 	// full says to read the kernel's table, fresh that the settings are new.
@@ -100,12 +102,14 @@ func (r *round) name(id lvs.ServiceID) (string, bool) { return r.find(id).Name, 
 // prepare has everything there that the changes need, after it was remembered.
 // Its second result says why there can be no fullnat.
 func (r *round) prepare(ctx context.Context) (errs []error, noFullNAT error) {
-	for id := range r.index {
-		r.memory.services[id] = true
+	for id, i := range r.index {
+		if !r.views[i].Leave {
+			r.memory.services[id] = true
+		}
 	}
-	rules := rulesOf(r.last)
+	rules := r.rulesNow()
 	r.memory.masquerade = r.memory.masquerade || len(rules) > 0
-	raised := r.sysctls(sysctlsFor(r.last))
+	raised := r.sysctls(sysctlsFor(decided(r.last)))
 	errs = []error{r.save()}
 	for _, n := range raised {
 		err := r.raise(n)
@@ -122,13 +126,39 @@ func (r *round) prepare(ctx context.Context) (errs []error, noFullNAT error) {
 func (r *round) finish(ctx context.Context, p *performer) []error {
 	var errs []error
 	if r.full {
-		errs = append(errs, r.setTimeouts(ctx), r.runDaemons(ctx))
+		errs = append(errs, flaw(r.setTimeouts(ctx)))
+	}
+	if r.full || r.activity != r.ran {
+		errs = append(errs, flaw(r.runDaemons(ctx)))
+		r.ran = r.activity
 	}
 	errs = append(errs, r.lower(sysctlsFor(r.last))...)
 	if p.cleanAll() {
-		errs = append(errs, r.masqueradeOnly(ctx, rulesOf(r.last)))
+		errs = append(errs, r.masqueradeOnly(ctx, r.rulesNow()))
 	}
 	return errs
+}
+
+// flaw is an error that no service suffers from.
+func flaw(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &lvs.Flaw{Err: err}
+}
+
+// decided are the services that are not to be left as they are.
+func decided(t lvs.Table) lvs.Table {
+	return slices.DeleteFunc(slices.Clone(t), func(s lvs.Service) bool { return s.Leave })
+}
+
+// rulesNow are the rules of fullnat. Of services that are to be left a process before
+// has made them, or nobody.
+func (r *round) rulesNow() []nft.Rule {
+	if r.memory.masquerade {
+		return rulesOf(r.last)
+	}
+	return rulesOf(decided(r.last))
 }
 
 // owns reports whether the service is removed when it is not wanted.
@@ -287,6 +317,9 @@ func (r *round) learn(actual map[lvs.ServiceID]lvs.Service, wanted lvs.Table, p 
 	r.doubt = map[lvs.ServiceID]bool{}
 	for _, w := range wanted {
 		switch a, there := actual[w.ID]; {
+		case w.Leave && there:
+			r.known[w.ID] = a
+		case w.Leave:
 		case !p.untouched(w.ID) && p.clean(w.ID):
 			r.known[w.ID] = w
 		case !p.untouched(w.ID):

@@ -45,6 +45,7 @@ func Run(t *testing.T, s Subject) {
 		{"a call that is cancelled beforehand", cancelled, plain},
 		{"closed", closed, plain},
 		{"counts", counts, plain},
+		{"services that are left", left, plain},
 		{"any tables in any order", random, plain},
 	}
 	if s.Kernel {
@@ -270,6 +271,35 @@ func counts(t *testing.T, b bench) {
 			t.Errorf("count of unused server %s is %+v, %t; want zeros, true", s.Address, n, ok)
 		}
 	}
+}
+
+// left has services left as they are, which are there or not.
+func left(t *testing.T, b bench) {
+	web, mail := FreeAddress(t), FreeAddress(t)
+	leave := func(a netip.AddrPort, servers ...lvs.Server) lvs.Service {
+		s := Service(a, servers...)
+		s.Leave, s.Scheduler = true, lvs.RoundRobin
+		return s
+	}
+	is := func(wanted, then lvs.Table) {
+		t.Helper()
+		if err := b.Set(t.Context(), wanted); err != nil {
+			t.Fatalf("Set(%v): %v", wanted, err)
+		}
+		b.verify(t, then)
+	}
+	was := Service(web, server(1, 1), server(2, 5))
+	is(lvs.Table{leave(web, server(1, 1))}, nil)
+	b.set(t, lvs.Table{was})
+	for range 2 {
+		is(lvs.Table{leave(web, server(1, 3), server(4, 1)), Service(mail, server(3, 1))}, lvs.Table{was, Service(mail, server(3, 1))})
+		is(lvs.Table{leave(mail), leave(web)}, lvs.Table{was, Service(mail, server(3, 1))})
+		is(lvs.Table{leave(web)}, lvs.Table{was})
+	}
+	b.set(t, lvs.Table{Service(web, server(2, 1))})
+	is(lvs.Table{leave(web)}, lvs.Table{Service(web, server(2, 1))})
+	b.set(t, nil)
+	is(lvs.Table{leave(web)}, nil)
 }
 
 // random sets tables drawn from a small world, so that all transitions occur.

@@ -54,6 +54,7 @@ func (r *Recorder) note(wanted lvs.Table) (changes []lvs.Change, err error) {
 	if n := len(r.tables); n > 0 {
 		last = r.tables[n-1]
 	}
+	wanted = wanted.Over(last)
 	if len(r.tables) == Remembered {
 		r.tables = slices.Delete(r.tables, 0, 1)
 	}
@@ -61,7 +62,8 @@ func (r *Recorder) note(wanted lvs.Table) (changes []lvs.Change, err error) {
 	return lvs.Changes(last, wanted), nil
 }
 
-// Tables returns the tables given to Set, the oldest first.
+// Tables returns the tables given to Set, the oldest first; services that were to be
+// left are as they were before.
 func (r *Recorder) Tables() []lvs.Table {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -70,6 +70,9 @@ func (r *Relay) Set(ctx context.Context, wanted lvs.Table) error {
 	}
 	var errs []error
 	for _, w := range wanted {
+		if w.Leave {
+			continue
+		}
 		if !able(w) {
 			errs = append(errs, &lvs.ServiceError{Virtual: w.Name, Err: fmt.Errorf("the relay cannot forward %s with scheduler %s: that needs the kernel's IPVS", w.ID, w.Scheduler)})
 			continue
@@ -163,14 +166,17 @@ func (r *Relay) all() map[lvs.ServiceID]*service {
 }
 
 // listen opens exactly the address: for [::] that is IPv6 alone, so that 0.0.0.0
-// may stand beside it.
-func listen(ctx context.Context, address netip.AddrPort) (*net.TCPListener, error) {
+// may stand beside it. A floating address need not be this machine's yet.
+func listen(ctx context.Context, address netip.AddrPort, floating bool) (*net.TCPListener, error) {
 	network := "tcp6"
 	if address.Addr().Is4() {
 		network = "tcp4"
 	}
 	var config net.ListenConfig
 	config.SetMultipathTCP(false) // its sockets cannot be spliced
+	if floating {
+		config.Control = freebind
+	}
 	l, err := config.Listen(ctx, network, address.String())
 	if err != nil {
 		return nil, err

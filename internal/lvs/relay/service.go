@@ -182,7 +182,7 @@ func (s *service) open(ctx context.Context) error {
 	if s.listener != nil {
 		return nil
 	}
-	tcp, err := listen(ctx, s.id.Address)
+	tcp, err := listen(ctx, s.id.Address, s.config.Floating)
 	if err != nil {
 		return err
 	}
