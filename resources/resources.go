@@ -8,6 +8,8 @@ package resources
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"time"
 
 	"github.com/monitord/monitord/internal/plugin"
 )
@@ -33,6 +35,19 @@ type Resource interface {
 type Renewer interface {
 	Resource
 	Renew(ctx context.Context) error
+}
+
+// An Address is a resource that others on the network see: a virtual address. A
+// group's addresses are taken and given up at once; what stands before them in the
+// group is started before, what stands behind them after.
+type Address interface {
+	Renewer
+	// Prefix is the address with the length of its network.
+	Prefix() netip.Prefix
+	// Lease is for how long the kernel holds it without a renewal.
+	Lease() time.Duration
+	// Device is the network device that has or gets it, as things are now.
+	Device(ctx context.Context) (string, error)
 }
 
 // Status is what a resource is found to be.
@@ -62,6 +77,28 @@ type Site struct {
 	StateDir, LogDir, ConfigDir string
 	// Hostname is this director's name.
 	Hostname string
+	// Table is what this director forwards; nil if it forwards nothing.
+	Table Table
+}
+
+// A Table is what a director forwards: virtual services, which it holds while it is
+// the active one and resigns else. Without names all that belong to groups are meant.
+// Its methods may be called by several goroutines at once.
+type Table interface {
+	// Virtuals lists the names of all virtual services, as configured.
+	Virtuals() []string
+	// Hold returns when the services are forwarded, and Resign when none is.
+	Hold(ctx context.Context, names ...string) error
+	Resign(ctx context.Context, names ...string) error
+	// Standing finds out, as a resource's Status does.
+	Standing(ctx context.Context, names ...string) (Status, error)
+}
+
+// A Governor is a resource by which virtual services belong to its group.
+type Governor interface {
+	Resource
+	// Governs lists them; none are all.
+	Governs() []string
 }
 
 // Duration and Secret are the types for such keys in a resource's configuration.

@@ -120,6 +120,12 @@ func (r *Report) left(format string, args ...any) {
 	r.Left = append(r.Left, fmt.Sprintf(format, args...))
 }
 
+// Check says what is wrong with the configuration as such.
+func (c Config) Check() error {
+	_, err := c.entries()
+	return err
+}
+
 // entries are the checked VIPs of a configuration.
 func (c Config) entries() ([]entry, error) {
 	var all []entry
