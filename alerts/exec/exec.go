@@ -20,12 +20,23 @@
 //	type = "exec"
 //	program = "file.alert"
 //	args = ["-d", "/var/log/mon", "alerts"]
+//
+// # Scripts of keepalived
+//
+// With style = "keepalived" the program is called as keepalived calls its notify
+// scripts (keepalived.conf(5)): its own arguments, then four more.
+//
+//	PROGRAM ARGS... INSTANCE GROUP MASTER|BACKUP|FAULT|STOP PRIORITY
+//
+// The name is the group's. That is for the alerts of a [[group]] of resources, whose
+// transitions these are; nothing else has such a state. The environment is as above.
 package exec
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,17 +53,25 @@ type Config struct {
 	Program string          `toml:"program" doc:"The program: a path with a slash, or a name looked up in alertdir; no default."`
 	Args    []string        `toml:"args" doc:"Arguments after mon's own, each passed as it is, without a shell; default none."`
 	Timeout alerts.Duration `toml:"timeout" doc:"How long the program may run before it is ended and tried again; mon had no limit; default 60s."`
+	Style   string          `toml:"style" doc:"How it is called: \"mon\", or \"keepalived\" for a notify script of that, in alerts of a [[group]]; default \"mon\"."`
 }
 
 func init() {
-	alerts.Register("exec", Config{Timeout: alerts.Duration(time.Minute)}, build)
+	alerts.Register("exec", Config{Timeout: alerts.Duration(time.Minute), Style: styleMon}, build)
 }
+
+// The styles of calling a program.
+const (
+	styleMon        = "mon"
+	styleKeepalived = "keepalived"
+)
 
 // An Alert is a built alert.
 type Alert struct {
 	program monprog.Program
 	timeout time.Duration
 	site    alerts.Site
+	notify  bool // style = "keepalived"
 }
 
 func build(c Config, site alerts.Site) (alerts.Alert, error) {
@@ -68,17 +87,41 @@ func build(c Config, site alerts.Site) (alerts.Alert, error) {
 	if c.Timeout <= 0 {
 		return nil, alerts.BadKey("timeout", "%s is no time to run in: write a duration above zero, like \"60s\"", c.Timeout)
 	}
-	return &Alert{program: monprog.Program{Path: path, Args: c.Args}, timeout: c.Timeout.Std(), site: site}, nil
+	if c.Style != styleMon && c.Style != styleKeepalived {
+		return nil, alerts.BadKey("style", "%q is not accepted: write \"%s\" or \"%s\"", c.Style, styleMon, styleKeepalived)
+	}
+	return &Alert{program: monprog.Program{Path: path, Args: c.Args}, timeout: c.Timeout.Std(), site: site, notify: c.Style == styleKeepalived}, nil
 }
 
 // Invocation is the call that Send makes for an event.
-func (a *Alert) Invocation(e alerts.Event) monprog.Invocation { return a.program.Alert(e, a.site) }
+func (a *Alert) Invocation(e alerts.Event) monprog.Invocation {
+	call := a.program.Alert(e, a.site)
+	if a.notify {
+		// A sync group's scripts get GROUP and no priority; one that moves by itself,
+		// with all its addresses, is an instance.
+		call.Args = slices.Concat([]string{a.program.Path}, a.program.Args, []string{"INSTANCE", e.Group, variable(e, "MONITORD_STATE"), variable(e, "MONITORD_PRIORITY")})
+	}
+	return call
+}
+
+// variable is one of the event's own variables, "" if it has none of that name.
+func variable(e alerts.Event, name string) string {
+	for _, v := range e.Env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
 
 // Send implements [alerts.Alert]. An exit status other than 0 is an error with
 // [alerts.ErrDelivered] in its chain.
 func (a *Alert) Send(ctx context.Context, e alerts.Event) error {
 	run, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
+	if a.notify && variable(e, "MONITORD_STATE") == "" {
+		return fmt.Errorf("%w: %s was not called: a notify script of keepalived is told of a group's transitions, and this is none", alerts.ErrDelivered, a.program.Path)
+	}
 	call := a.Invocation(e)
 	ended, err := runcmd.Run(run, runcmd.Command{
 		Path: a.program.Path, Args: call.Args, Env: call.Environ(os.Environ()), Stdin: call.Stdin,

@@ -13,6 +13,14 @@ import (
 	_ "github.com/monitord/monitord/monitors/ping"
 	_ "github.com/monitord/monitord/monitors/tcp"
 	_ "github.com/monitord/monitord/monitors/telnet"
+	_ "github.com/monitord/monitord/resources/exec"
+	_ "github.com/monitord/monitord/resources/lvs"
+	_ "github.com/monitord/monitord/resources/mail"
+	_ "github.com/monitord/monitord/resources/realserver"
+	_ "github.com/monitord/monitord/resources/route"
+	_ "github.com/monitord/monitord/resources/sysctl"
+	_ "github.com/monitord/monitord/resources/systemd"
+	_ "github.com/monitord/monitord/resources/vip"
 )
 
 func main() { monitord.Main() }

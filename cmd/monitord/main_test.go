@@ -359,8 +359,8 @@ name = "web-vip"
 		exit      int
 		out, errs string
 	}{
-		{"check -c " + two.config, 0, "host dead          245ms", ""},
-		{"run -c " + two.config, 1, "", "several directors cannot be run yet"},
+		{"check -c " + two.config, 0, "dead time + 2 ticks", ""},
+		{"run -c " + two.config, 1, "", "start with --node NAME"},
 		{"check -c " + p.config, 0, "ok, 1 watch, 0 virtual services", ""},
 		{"check -c " + bad.config, 1, "", "did you mean"},
 		{"check -c " + p.folder + "/nowhere.toml", 1, "", "nowhere.toml"},

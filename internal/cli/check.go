@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -26,8 +27,9 @@ the daemon would run it, 1 if not.`,
 		Args:    cobra.NoArgs,
 	}
 	file := configFlag(c)
+	node := c.Flags().String("node", "", "read it as the cluster's node `NAME` does; default this machine, if it is one of them")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		site, err := loadSite(*file)
+		site, err := loadSiteAs(*file, *node)
 		if err != nil {
 			fmt.Fprintln(c.ErrOrStderr(), err)
 			return errors.New("the configuration is not right")
@@ -37,11 +39,40 @@ the daemon would run it, 1 if not.`,
 		}
 		fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", *file, count(len(site.Watches), "watch", "watches"), count(len(site.Virtuals), "virtual service", "virtual services"))
 		if site.Cluster != nil {
-			return printBounds(c.OutOrStdout(), *site.Cluster)
+			return printCluster(c.OutOrStdout(), site.Cluster)
 		}
 		return nil
 	}
 	return c
+}
+
+// printCluster says who the directors are, what guards their addresses, and how long
+// a group may be without a director after each fault.
+func printCluster(out io.Writer, c *config.Cluster) error {
+	d := c.Director
+	fmt.Fprintln(out)
+	if c.Stranger {
+		fmt.Fprintf(out, "this machine is none of the nodes; read as %s does (another: --node NAME)\n", d.Self)
+	} else {
+		fmt.Fprintf(out, "this machine is node %s\n", d.Self)
+	}
+	for _, g := range d.Groups {
+		fmt.Fprintf(out, "group %s: %s\n", g.Name, strings.Join(d.Holders(g), ", then "))
+	}
+	fmt.Fprintln(out, "\nguards:")
+	err := columns(out, func(table *tabwriter.Writer) {
+		for _, g := range c.Guards() {
+			state := "off"
+			if g.Live {
+				state = "on"
+			}
+			fmt.Fprintf(table, "  %s\t%s\t%s\n", g.Name, state, g.Detail)
+		}
+	})
+	if err != nil || c.Alone() {
+		return err
+	}
+	return printBounds(out, d)
 }
 
 // printBounds says how long a group may be without a director after each fault.
@@ -69,10 +100,17 @@ func count(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-func loadSite(file string) (*config.Site, error) {
+// loadSite reads a configuration to look at it, on whatever machine.
+func loadSite(file string) (*config.Site, error) { return loadSiteAs(file, "") }
+
+// loadSiteAs reads it as one of the cluster's nodes.
+func loadSiteAs(file, node string) (*config.Site, error) {
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
-	return config.Load(file, config.Host{Hostname: hostname, Env: os.LookupEnv, Networks: daemon.Networks()})
+	return config.Load(file, config.Host{
+		Hostname: hostname, Env: os.LookupEnv, Networks: daemon.Networks(),
+		Node: node, Addresses: daemon.Addresses(), AnyNode: true,
+	})
 }

@@ -1,20 +1,58 @@
 package config
 
 import (
-	"errors"
-	"fmt"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/monitord/monitord/internal/director"
+	"github.com/monitord/monitord/internal/heartbeat"
 	"github.com/monitord/monitord/internal/plugin"
 )
+
+// A Cluster is what the directors need, as one of them sees it.
+type Cluster struct {
+	// Director is what the election decides by; its Self is this node. Director.Groups
+	// and Groups have the same order.
+	Director director.Config
+	// Stranger: this machine is none of the nodes, and the site was built as the
+	// first director would have it; for checking (see [Host]).
+	Stranger bool
+
+	// Links are the nodes' addresses with ports, for heartbeat.Settings; none if
+	// there is no [cluster].
+	Links     []heartbeat.Node
+	LinkNames []string
+	// KeyFiles are absolute paths; the first is used, all are accepted.
+	KeyFiles []string
+	// Relay: heartbeats also travel through the gateway.
+	Relay bool
+
+	Gateways []netip.Addr
+	// Stonith is nil if no node can be powered off.
+	Stonith *Stonith
+	// Watchdog is the path of the device, "" for none.
+	Watchdog string
+	// Interfaces must be up for this node to hold anything. None named: each group
+	// needs the devices of its own addresses.
+	Interfaces []string
+	// Require lists watches that must be good.
+	Require []Require
+
+	Groups []Group
+}
+
+// Alone reports whether there is no other node, so that nothing takes over.
+func (c *Cluster) Alone() bool { return len(c.Director.Nodes) == 1 }
 
 // clusterTable is [cluster].
 type clusterTable struct {
 	Node      raw             `toml:"node" doc:"The machines: [{ name = \"dr1\", address = [\"10.0.0.11\"], priority = 200 }, ...]."`
+	Link      []string        `toml:"link" doc:"Names of the links, for people, in the order of the nodes' addresses; default \"link 1\" and so on."`
+	Port      uint16          `toml:"port" doc:"Port of the heartbeats, UDP and TCP, the same on all nodes; default 6940."`
+	KeyFile   []string        `toml:"key_file" doc:"File with the secret that all nodes share, made by monitord keygen, mode 600; of several the first is used and all are accepted; default \"/etc/monitord/cluster.key\"."`
+	Relay     bool            `toml:"relay" doc:"Whether heartbeats also travel through the gateway, which is one more path without a cable; the same on all nodes; default true if there is a gateway on the directors' network."`
 	Heartbeat plugin.Duration `toml:"heartbeat" doc:"Pause between two heartbeats; the other times follow it; default 50ms."`
 	DeadTime  plugin.Duration `toml:"deadtime" doc:"Silence after which a director is dead to the others; default 235ms, with another heartbeat in proportion."`
 	WarnTime  plugin.Duration `toml:"warntime" doc:"How late a heartbeat must be for people to be told; default 120ms, with another heartbeat in proportion."`
@@ -23,81 +61,97 @@ type clusterTable struct {
 	Takeover  string          `toml:"takeover" doc:"\"fast\" takes an address as soon as the wire is silent, \"strict\" also waits for the lease that a silent owner could still hold; default \"fast\"."`
 }
 
-// nodeTable is one machine of a cluster.
-type nodeTable struct {
-	Name     string   `toml:"name" doc:"The machine's name, as \"uname -n\" prints it."`
-	Address  []string `toml:"address" doc:"Its addresses, one on each network that links the machines."`
-	Priority int      `toml:"priority" doc:"Which director is preferred by groups without an order: more is better; default 0."`
-	Witness  bool     `toml:"witness" doc:"Whether it only votes and never holds a group; default false."`
-}
+const (
+	// defaultPort is heartbeat's 694 with a zero behind it: a witness needs no
+	// privilege for it, and an old heartbeat on the same machine is not disturbed.
+	defaultPort    = 6940
+	defaultKeyFile = "/etc/monitord/cluster.key"
+)
 
-// fenceTable is [fence].
-type fenceTable struct {
-	Gateway      []string `toml:"gateway" doc:"Addresses that a director must reach to hold anything; default none, which leaves this guard out."`
-	Need         string   `toml:"need" doc:"Whether \"any\" of several gateways is enough or \"all\" have to answer; default \"any\"."`
-	AllLost      string   `toml:"all_lost" doc:"What happens to groups when no director reaches the gateway: \"hold\" leaves them where they are, \"release\" gives them up; default \"hold\"."`
-	OnPeerSilent string   `toml:"on_peer_silent" doc:"Where only two machines vote: \"takeover\" trusts the silence of the wire, \"hold\" leaves it to an operator; default \"takeover\"."`
-}
-
-// groupTable is one [[group]].
-type groupTable struct {
-	Name     string   `toml:"name" doc:"Name of the group of resources that moves as a whole."`
-	Order    []string `toml:"order" doc:"The directors that may hold it, the preferred first; default all, by priority."`
-	Failback string   `toml:"failback" doc:"Whether it returns to a better director: \"off\", \"on\", or a time like \"5m\" after which it does; default \"off\"."`
-	Together string   `toml:"together" doc:"Another group whose holder holds this one as well."`
-	Apart    []string `toml:"apart" doc:"Groups whose holders should not hold this one, if another can."`
-}
-
-// cluster builds what the directors have to know, if there are several.
+// cluster builds what the directors have to know: several of them, or a single one
+// that holds groups.
 func (b *builder) cluster() {
-	n := b.doc.Cluster.node
-	if n == nil {
-		for _, other := range []*node{b.doc.Fence.node, b.doc.Group.node} {
-			if other != nil {
-				b.problem(other.value, "this is for several directors: write [cluster] with a node for each of them")
-			}
+	d := &b.doc
+	if d.Cluster.node == nil && d.Group.node == nil {
+		if d.Fence.node != nil {
+			b.problem(d.Fence.node.value, "[fence] says when a director may hold something, and there is nothing to hold: write a [[group]]")
 		}
 		return
 	}
-	t := clusterTable{Takeover: "fast"}
-	if b.table(n, &t, "[cluster]") != nil {
-		return
-	}
-	c := &director.Config{Timings: b.timings(n, t), Nodes: b.clusterNodes(t.Node.node)}
-	if b.oneOf(n, "takeover", t.Takeover, "fast", "strict") == "strict" {
-		c.Takeover = director.Strict
+	c := &Cluster{Director: director.Config{Timings: director.DefaultTimings()}}
+	b.site.Cluster = c
+	before := len(b.problems)
+	t := clusterTable{Takeover: "fast", Port: defaultPort, KeyFile: []string{defaultKeyFile}}
+	if n := d.Cluster.node; n != nil {
+		b.several(n, &t, c)
+	} else {
+		b.alone(c)
 	}
 	b.fence(c)
-	for _, g := range b.sections(b.doc.Group.node, "group") {
-		b.clusterGroup(g, c)
+	c.Relay = b.relay(t, c)
+	b.resourceGroups(c)
+	c.Director.Digest = b.digest()
+	if len(b.problems) > before {
+		return // what follows would say it again
 	}
-	if len(c.Nodes) == 0 {
-		return // which has been said
+	b.judge(c)
+}
+
+// several reads [cluster].
+func (b *builder) several(n *node, t *clusterTable, c *Cluster) {
+	_ = b.table(n, t, "[cluster]") // the problems are in the report
+	c.Director.Timings = b.timings(n, *t)
+	if b.oneOf(n, "takeover", t.Takeover, "fast", "strict") == "strict" {
+		c.Director.Takeover = director.Strict
 	}
-	first := slices.IndexFunc(c.Nodes, func(n director.Node) bool { return !n.Witness })
-	if first < 0 {
-		b.problem(n.at("node"), "node: no director is among them, only witnesses")
-		return
+	if t.Port == 0 {
+		b.blame(n, "port", "port: 0 is no port: write 1 to 65535, or leave the key out for %d", defaultPort)
 	}
-	c.Self = c.Nodes[first].Name
-	if _, err := director.Bounds(*c); err != nil {
-		for _, wrong := range unjoin(err) {
-			b.problem(n.value, "[cluster]: %v", wrong)
+	before := len(b.problems)
+	b.machines(t, c)
+	if len(b.problems) == before {
+		b.self(n, c)
+	}
+	b.linkNames(n, t, c)
+	b.keys(n, t, c)
+	if b.doc.Fence.node == nil {
+		b.warning(n.value, "no [fence]: a director that is cut off from everybody does not notice; name the gateway")
+	}
+	if b.doc.Group.node == nil {
+		b.warning(n.value, "no [[group]]: the directors have nothing to hold")
+	}
+}
+
+// alone makes this machine the only director.
+func (b *builder) alone(c *Cluster) {
+	name := b.host.Node
+	if name == "" {
+		name = b.host.Hostname
+	}
+	c.Director.Nodes = []director.Node{{Name: name}}
+	c.Director.Self = name
+}
+
+// judge refuses what the machine of the directors would, and warns.
+func (b *builder) judge(c *Cluster) {
+	place := b.clusterPlace()
+	if _, err := director.Bounds(c.Director); err != nil {
+		for _, wrong := range branches(err) {
+			b.problem(place, "%v", wrong)
 		}
 		return
 	}
-	if n := c.Voters(); n >= 4 && n%2 == 0 {
-		b.warning(b.doc.Cluster.node.value, "%d machines vote: when half of them are cut from the other half, neither has a majority; make it an odd number", n)
+	if n := c.Director.Voters(); n >= 4 && n%2 == 0 {
+		b.warning(place, "%d machines vote: when half of them are cut from the other half, neither has a majority; make it an odd number", n)
 	}
-	b.site.Cluster = c
 }
 
-// unjoin takes joined errors apart.
-func unjoin(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
+// clusterPlace is where what concerns all directors is reported.
+func (b *builder) clusterPlace() place {
+	if n := b.doc.Cluster.node; n != nil {
+		return n.value
 	}
-	return []error{err}
+	return b.doc.Group.node.value
 }
 
 // timings are the measured ones, moved to the pace that is asked for.
@@ -118,11 +172,17 @@ func (b *builder) timings(n *node, t clusterTable) director.Timings {
 		}
 		timings = timings.WithDead(dead)
 	}
-	if n.get("warntime") != nil {
-		timings.Warn = t.WarnTime.Std()
+	if warn := t.WarnTime.Std(); n.get("warntime") != nil {
+		if warn <= timings.Heartbeat || warn >= timings.Dead {
+			b.blame(n, "warntime", "warntime: %s is not between heartbeat (%s) and deadtime (%s)", warn, timings.Heartbeat, timings.Dead)
+		}
+		timings.Warn = warn
 	}
-	if n.get("initdead") != nil {
-		timings.InitDead = t.InitDead.Std()
+	if first := t.InitDead.Std(); n.get("initdead") != nil {
+		if first < timings.Dead {
+			b.blame(n, "initdead", "initdead: %s is shorter than deadtime (%s): a director that starts would not wait for one that lives", first, timings.Dead)
+		}
+		timings.InitDead = first
 	}
 	if lease := t.Lease.Std(); n.get("lease") != nil {
 		if lease < time.Second || lease > 10*time.Second || lease%time.Second != 0 {
@@ -134,93 +194,19 @@ func (b *builder) timings(n *node, t clusterTable) director.Timings {
 	return timings
 }
 
-func (b *builder) clusterNodes(list *node) []director.Node {
-	var nodes []director.Node
-	if list == nil {
-		b.problem(b.doc.Cluster.node.value, "[cluster] has no node: write node = [{ name = \"dr1\", address = [\"10.0.0.11\"] }, ...]")
-		return nil
-	}
-	seen := map[string]string{}
-	for _, n := range b.elements(list, "node") {
-		var t nodeTable
-		if b.table(n, &t, "node") != nil {
-			continue
-		}
-		if !validName(t.Name) {
-			b.blame(n, "name", "name: %q is no name of a machine", t.Name)
-		}
-		if len(t.Address) == 0 {
-			b.problem(n.value, "node %q has no address: write one for each network that links the machines", t.Name)
-		}
-		for i, text := range t.Address {
-			at := fmt.Sprintf("address[%d]", i)
-			switch a, err := netip.ParseAddr(text); {
-			case err != nil || a.IsUnspecified() || a.IsMulticast():
-				b.blame(n, "address", "%s: %q is no address of a machine", at, text)
-			case seen[a.Unmap().String()] != "":
-				b.blame(n, "address", "%s: %q is node %q's already", at, text, seen[a.Unmap().String()])
-			default:
-				seen[a.Unmap().String()] = t.Name
-			}
-		}
-		nodes = append(nodes, director.Node{Name: t.Name, Priority: t.Priority, Witness: t.Witness})
-	}
-	return nodes
-}
-
-func (b *builder) fence(c *director.Config) {
-	n := b.doc.Fence.node
-	if n == nil {
-		b.warning(b.doc.Cluster.node.value, "no [fence]: a director that is cut off from everybody does not notice; name the gateway")
-		return
-	}
-	t := fenceTable{Need: "any", AllLost: "hold", OnPeerSilent: "takeover"}
-	if b.table(n, &t, "[fence]") != nil {
-		return
-	}
-	for i, text := range t.Gateway {
-		if _, err := netip.ParseAddr(text); err != nil {
-			b.blame(n, "gateway", "gateway[%d]: %q is not an IP address: write the address itself, because the name server may be behind it", i, text)
+// digest sums up what the directors have to agree on before one hands a group to
+// another. Keys are changed on one node after the other, so they do not count.
+func (b *builder) digest() string {
+	sum := sha256.New()
+	for _, n := range []*node{b.doc.Cluster.node, b.doc.Fence.node, b.doc.Group.node, b.doc.Virtual.node} {
+		switch {
+		case n == nil:
+			writeString(sum, "none")
+		case n.table != nil:
+			write(sum, n.without("key_file"))
+		default:
+			write(sum, n)
 		}
 	}
-	c.Gateways = t.Gateway
-	if b.oneOf(n, "need", t.Need, "any", "all") == "all" {
-		c.GatewaysNeeded = director.AllGateways
-	}
-	if b.oneOf(n, "all_lost", t.AllLost, "hold", "release") == "release" {
-		c.AllLost = director.ReleaseAll
-	}
-	if b.oneOf(n, "on_peer_silent", t.OnPeerSilent, "takeover", "hold") == "hold" {
-		c.OnPeerSilent = director.HoldStill
-	}
-}
-
-func (b *builder) clusterGroup(n *node, c *director.Config) {
-	t := groupTable{Failback: "off"}
-	if b.table(n, &t, "[[group]]") != nil {
-		return
-	}
-	if !validName(t.Name) {
-		b.blame(n, "name", "name: %q is no name of a group: write letters, digits, _ . and - only", t.Name)
-	}
-	g := director.Group{Name: t.Name, Order: t.Order, Together: t.Together, Apart: t.Apart}
-	var err error
-	if g.Failback, err = failback(t.Failback); err != nil {
-		b.blame(n, "failback", "failback: %v", err)
-	}
-	c.Groups = append(c.Groups, g)
-}
-
-func failback(text string) (director.Failback, error) {
-	switch strings.TrimSpace(text) {
-	case "off":
-		return director.Failback{}, nil
-	case "on":
-		return director.Failback{On: true}, nil
-	}
-	var d plugin.Duration
-	if err := d.UnmarshalText([]byte(text)); err != nil {
-		return director.Failback{}, errors.New(`"` + text + `" is not accepted: write "off", "on" or a time like "5m"`)
-	}
-	return director.Failback{On: true, After: d.Std()}, nil
+	return hex.EncodeToString(sum.Sum(nil)[:16])
 }

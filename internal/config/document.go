@@ -78,6 +78,7 @@ type watchTable struct {
 	Group       string `toml:"group" doc:"The host group that is tested."`
 	Service     string `toml:"service" doc:"Name of what is tested there; group and service together name the watch."`
 	Description string `toml:"description" doc:"A line for people."`
+	Owner       string `toml:"owner" doc:"The [[group]] of resources whose holder alone sends this watch's mails and other messages; default the first."`
 
 	Interval        plugin.Duration `toml:"interval" doc:"Time from one run to the next, at least 100ms; or else cron."`
 	Cron            string          `toml:"cron" doc:"Calendar of the runs: minute, hour, day of month, month, day of week, optionally seconds before; \"@daily\" and the like; \"CRON_TZ=Europe/Berlin ...\"; or else interval."`

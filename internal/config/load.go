@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,7 @@ func Load(path string, host Host) (*Site, error) {
 	}
 	b := newBuilder(found, host)
 	b.document(r.root, path)
-	if len(found.problems) == 0 && len(b.site.Watches) == 0 {
+	if len(found.problems) == 0 && len(b.site.Watches) == 0 && b.site.Cluster.firstGroup() == "" {
 		b.problem(r.root.value, "there is nothing to watch: write a [[watch]]")
 	}
 	if len(found.problems) > 0 {
@@ -56,6 +57,12 @@ type builder struct {
 	virtualPlaces map[string]place
 	// silent are the watches that tell nobody.
 	silent []silence
+	// addresses and servers are the groups that have a virtual address, and that
+	// serve a virtual service.
+	addresses map[netip.Addr]string
+	servers   map[string]server
+	// required are the watches that groups need.
+	required []required
 }
 
 type group struct {
@@ -82,6 +89,9 @@ func (b *builder) document(root *node, path string) {
 	b.cluster()
 	b.watches()
 	b.dependencies()
+	b.requirements()
+	b.quorumOwners()
+	b.unaddressed()
 	b.unused()
 }
 

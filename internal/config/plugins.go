@@ -160,6 +160,9 @@ func (b *builder) action(n *node, list string, w *Watch, messages bool) (watch.A
 		b.failed(t, n, err)
 		return watch.Action{}, false
 	}
+	if t.kind == programKind && notifies(t.bound) {
+		b.blame(n, "style", "style: notify scripts of keepalived are told of transitions: put them into alert of a [[group]], or write style = \"mon\"")
+	}
 	if _, follows := alert.(alerts.Follower); follows {
 		action.Follows = true
 		if messages {
@@ -169,6 +172,16 @@ func (b *builder) action(n *node, list string, w *Watch, messages bool) (watch.A
 	}
 	w.Actions[action.ID] = alert
 	return action, true
+}
+
+// notifies reports whether a program is called as keepalived does it.
+func notifies(bound any) bool {
+	for _, f := range fieldsOf(elem(bound)) {
+		if f.key == "style" && f.value.Kind() == reflect.String {
+			return f.value.String() == "keepalived"
+		}
+	}
+	return false
 }
 
 // newAction makes an action's ID unique within the watch. It holds the action's

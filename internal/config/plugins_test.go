@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -11,6 +12,9 @@ import (
 	_ "github.com/monitord/monitord/alerts/exec"
 	"github.com/monitord/monitord/monitors"
 	_ "github.com/monitord/monitord/monitors/exec"
+	"github.com/monitord/monitord/resources"
+	_ "github.com/monitord/monitord/resources/lvs"
+	_ "github.com/monitord/monitord/resources/vip"
 )
 
 // The plugins of these tests. "exec" is the real one, because its name matters.
@@ -70,7 +74,29 @@ func (f follow) Send(ctx context.Context, e alerts.Event) error {
 }
 func (follow) Follower() {}
 
+// step is a resource that does nothing.
+type step struct{}
+
+func (step) Start(context.Context) error                      { return nil }
+func (step) Stop(context.Context) error                       { return nil }
+func (step) Status(context.Context) (resources.Status, error) { return resources.Stopped, nil }
+
+type stepConfig struct {
+	Unit string `toml:"unit"`
+	File string `toml:"file"`
+}
+
+func buildStep(c stepConfig, _ resources.Site) (resources.Resource, error) {
+	if c.File != "" {
+		if _, err := os.Stat(c.File); err != nil {
+			return nil, resources.BadKey("file", "%w", err)
+		}
+	}
+	return step{}, nil
+}
+
 func init() {
+	resources.Register("test-step", stepConfig{}, buildStep)
 	monitors.Register("test-probe", probeConfig{Path: "/", Timeout: monitors.Duration(5 * time.Second)}, buildProbe)
 	monitors.Register("test-panic", struct{}{}, func(struct{}, monitors.Site) (monitors.Monitor, error) { panic("out of luck") })
 	alerts.Register("test-note", noteConfig{}, func(c noteConfig, _ alerts.Site) (alerts.Alert, error) {

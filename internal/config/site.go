@@ -24,11 +24,11 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/monitord/monitord/alerts"
-	"github.com/monitord/monitord/internal/director"
 	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/period"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
+	"github.com/monitord/monitord/resources"
 )
 
 // Host is what a site is built for: the machine and the daemon on it.
@@ -37,10 +37,20 @@ type Host struct {
 	// services are checked against the configuration that is read, not against
 	// it. Nil is for checking only: reports then fail.
 	Pool alerts.Pool
+	// Table is where resources of kind lvs hold virtual services; the same goes for it.
+	Table resources.Table
 	// Hostname is this director's name, for alerts.
 	Hostname string
 	// Networks are those that the machine is on; nil if they are not known.
 	Networks []netip.Prefix
+	// Node is the name of the cluster's node that the machine is; if it is empty the
+	// node is found by Hostname, else by Addresses.
+	Node string
+	// Addresses are those that the machine has.
+	Addresses []netip.Addr
+	// AnyNode lets a machine that is none of the nodes read the cluster as its first
+	// director would: for checking.
+	AnyNode bool
 	// Env looks up a variable of the environment, like [os.LookupEnv], which is
 	// the default.
 	Env func(name string) (value string, ok bool)
@@ -56,9 +66,9 @@ type Site struct {
 	LVS      lvs.Config
 	// Sync is nil if the directors do not tell each other of connections.
 	Sync *lvs.Sync
-	// Cluster is what the directors decide by, as the first of them sees it; nil if
-	// there is one director alone.
-	Cluster *director.Config
+	// Cluster is what a director needs to hold groups; nil if there are neither
+	// [cluster] nor [[group]]. Without [cluster] it has one node: this machine.
+	Cluster *Cluster
 	// Quorums hold, by the names of virtual services, who is told of their quorum;
 	// one without alerts is not in it.
 	Quorums map[string]*Quorum
@@ -120,6 +130,9 @@ type Quorum struct {
 type Watch struct {
 	watch.Config
 	Description string
+	// Owner is the group of resources whose holder alone tells people about this
+	// watch; "" if there are no groups.
+	Owner string
 	// Env holds the watch's own variables, "NAME=value", sorted.
 	Env []string
 

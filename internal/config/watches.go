@@ -33,6 +33,7 @@ func (b *builder) watch(n *node, t *watchTable) Watch {
 	w := Watch{
 		Description: t.Description, RandSkew: t.RandSkew.Std(), FailureInterval: t.FailureInterval.Std(),
 		Actions: map[string]alerts.Alert{}, ExcludePeriod: b.excludePeriod(n, t.ExcludePeriod), Env: b.environment(n, t.Env),
+		Owner: b.owner(n, t),
 	}
 	w.Config = watch.Config{
 		Key: watch.Key{Group: t.Group, Service: t.Service}, Compat: b.site.Compat,
