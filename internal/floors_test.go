@@ -25,7 +25,9 @@ var floors = map[string]int{
 
 	"monitors/exec": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3,
 	"alerts/exec": 3, "alerts/ipvs": 3, "alerts/mail": 3,
-	"resources/vip": 3,
+	"resources/vip": 3, "resources/lvs": 3, "resources/realserver": 3, "resources/route": 3, "resources/sysctl": 3, "resources/exec": 3, "resources/systemd": 3, "resources/mail": 3,
+
+	"internal/gateway": 3, "internal/fencing": 3, "internal/transition": 3, "internal/started": 2, "internal/lab": 4,
 
 	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/migrate/moncf": 4, "internal/control": 4, "internal/takeover": 4,
 
@@ -45,6 +47,7 @@ var neighbours = map[string][]string{
 	"internal/lvs/record":      {"internal/lvs"},
 	"internal/lvs/lvstest":     {"internal/lvs"},
 	"cmd/monitord":             {""},
+	"resources/realserver":     {"internal/realserver"},
 	"internal/debian":          {"internal/runcmd"},
 	"internal/ipvs/ipvstest":   {"internal/ipvs"},
 	"internal/netif/netiftest": {"internal/netif"},
@@ -60,7 +63,7 @@ var doors = map[string][]string{
 	"github.com/emersion/go-smtp":     {"internal/mailsink"},
 	"github.com/spf13/cobra":          {"internal/cli"},
 	"github.com/sirupsen/logrus":      {"internal/daemon", "internal/engine", "internal/cli", "internal/lvs/record"},
-	"os/exec":                         {"internal/runcmd", "internal/icmp/icmptest", "internal/kernellab", "internal/kernellab/plan", "internal/kernellab/run", "internal/e2e/hosts"},
+	"os/exec":                         {"internal/runcmd", "internal/lab", "internal/icmp/icmptest", "internal/kernellab", "internal/kernellab/plan", "internal/kernellab/run", "internal/e2e/hosts"},
 	"github.com/moby/ipvs":            {"internal/ipvs"},
 	"github.com/mdlayher/genetlink":   {"internal/ipvs"},
 	"github.com/google/nftables":      {"internal/nft"},

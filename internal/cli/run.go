@@ -22,19 +22,25 @@ func newRun() *cobra.Command {
 terminal, one line of key=value pairs an event otherwise.
 
 SIGHUP reads the configuration again, all or nothing: watches that did not
-change keep their state and their timers. SIGTERM and SIGINT end the daemon.`,
+change keep their state and their timers. SIGTERM and SIGINT end the daemon: what
+it holds is handed over to another director. SIGUSR2 ends it and leaves everything
+as it is, for a process that is started within the lease of the addresses.`,
 		Example: "  monitord run -c /etc/monitord/monitord.toml",
 		Args:    cobra.NoArgs,
 	}
 	file := configFlag(c)
+	node := c.Flags().String("node", "", "`NAME` of this machine among the cluster's nodes; default the one with its host name or address")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		// Before anything else: a SIGHUP during the start must not end it.
 		hangup := make(chan os.Signal, 1)
 		signal.Notify(hangup, syscall.SIGHUP)
 		defer signal.Stop(hangup)
+		quit := make(chan os.Signal, 1)
+		signal.Notify(quit, syscall.SIGUSR2)
+		defer signal.Stop(quit)
 		log := newLogger(c.ErrOrStderr())
 		return daemon.Run(c.Context(), daemon.Options{
-			ConfigFile: *file, Log: log, Hangup: hangup, Version: version(),
+			ConfigFile: *file, Log: log, Hangup: hangup, Quit: quit, Node: *node, Version: version(),
 			ConfigureLog: func(l config.Log) { configureLog(log, c.ErrOrStderr(), l) },
 		})
 	}

@@ -6,6 +6,8 @@
 //	GET  /table       what should be forwarded, and what is
 //	POST /drain       have a real server leave
 //	POST /undrain     take that back
+//	GET  /cluster     the directors, and who holds what
+//	POST /command     an operator's word about that
 package control
 
 import (
@@ -43,6 +45,18 @@ type Handlers struct {
 	Table func(ctx context.Context) any
 	// Drain and Undrain return the names of the virtual services concerned.
 	Drain, Undrain func(context.Context, Order) ([]string, error)
+	// Cluster returns something that JSON can write; an error if there is none.
+	Cluster func(ctx context.Context) (any, error)
+	// Command returns what there is to say to it.
+	Command func(context.Context, Command) ([]string, error)
+}
+
+// A Command is about the directors: "switchover", "failback", "maintenance on",
+// "maintenance off", "clear faults", "confirm fenced".
+type Command struct {
+	Command string `json:"command"`
+	Group   string `json:"group,omitempty"`
+	Node    string `json:"node,omitempty"`
 }
 
 // An Order is about a real server.
@@ -113,6 +127,15 @@ func Serve(ctx context.Context, l net.Listener, h Handlers) error {
 	mux.HandleFunc("GET /table", func(w http.ResponseWriter, r *http.Request) { reply(w, http.StatusOK, h.Table(r.Context())) })
 	mux.HandleFunc("POST /drain", func(w http.ResponseWriter, r *http.Request) { order(w, r, h.Drain) })
 	mux.HandleFunc("POST /undrain", func(w http.ResponseWriter, r *http.Request) { order(w, r, h.Undrain) })
+	mux.HandleFunc("GET /cluster", func(w http.ResponseWriter, r *http.Request) {
+		view, err := h.Cluster(r.Context())
+		if err != nil {
+			reply(w, http.StatusUnprocessableEntity, problem{err.Error()})
+			return
+		}
+		reply(w, http.StatusOK, view)
+	})
+	mux.HandleFunc("POST /command", func(w http.ResponseWriter, r *http.Request) { order(w, r, h.Command) })
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -136,8 +159,8 @@ func Serve(ctx context.Context, l net.Listener, h Handlers) error {
 // maxOrder bounds what is read of a caller.
 const maxOrder = 64 << 10
 
-func order(w http.ResponseWriter, r *http.Request, carryOut func(context.Context, Order) ([]string, error)) {
-	var o Order
+func order[O any](w http.ResponseWriter, r *http.Request, carryOut func(context.Context, O) ([]string, error)) {
+	var o O
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder)).Decode(&o); err != nil {
 		reply(w, http.StatusBadRequest, problem{"the order is not understood: " + err.Error()})
 		return
@@ -195,6 +218,17 @@ func (c *Client) Drain(ctx context.Context, o Order) (virtuals []string, err err
 func (c *Client) Undrain(ctx context.Context, o Order) (virtuals []string, err error) {
 	err = c.call(ctx, http.MethodPost, "/undrain", o, &virtuals)
 	return virtuals, err
+}
+
+// Cluster fills into, a pointer, with what the daemon knows of the directors.
+func (c *Client) Cluster(ctx context.Context, into any) error {
+	return c.call(ctx, http.MethodGet, "/cluster", nil, into)
+}
+
+// Command hands over an operator's word, and returns what the daemon says to it.
+func (c *Client) Command(ctx context.Context, command Command) (said []string, err error) {
+	err = c.call(ctx, http.MethodPost, "/command", command, &said)
+	return said, err
 }
 
 func (c *Client) call(ctx context.Context, method, path string, body, into any) error {

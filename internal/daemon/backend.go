@@ -67,8 +67,8 @@ func (r recorder) inspect(_ context.Context, wanted lvs.Table) (ours, others lvs
 	return now, nil, lvs.Changes(now, wanted), nil
 }
 
-// director is the kernel's IPVS with the connection to it.
-type director struct {
+// ipvsBackend is the kernel's IPVS with the connection to it.
+type ipvsBackend struct {
 	*kernel.Kernel
 	access *ipvs.Client
 	keeper *keeper[kernel.Memory]
@@ -91,12 +91,12 @@ func openKernel(ctx context.Context, site *config.Site, store *state.Store, log 
 		Remember: func(m kernel.Memory) error { keeper.keep(m); return nil }, // the keeper tells of its errors
 		Tell:     func(r kernel.Repair) { tellRepair(log, r) },
 	})
-	return director{k, access, keeper}, nil
+	return ipvsBackend{k, access, keeper}, nil
 }
 
-func (d director) configure(site *config.Site) { d.Configure(settings(site)) }
+func (d ipvsBackend) configure(site *config.Site) { d.Configure(settings(site)) }
 
-func (d director) inspect(ctx context.Context, wanted lvs.Table) (ours, others lvs.Table, changes []lvs.Change, err error) {
+func (d ipvsBackend) inspect(ctx context.Context, wanted lvs.Table) (ours, others lvs.Table, changes []lvs.Change, err error) {
 	if ours, others, err = d.Actual(ctx); err != nil {
 		return nil, nil, nil, err
 	}
@@ -105,7 +105,7 @@ func (d director) inspect(ctx context.Context, wanted lvs.Table) (ours, others l
 }
 
 // Close leaves the kernel as the configuration says, and then the kernel.
-func (d director) Close() error {
+func (d ipvsBackend) Close() error {
 	return errors.Join(d.Kernel.Close(), d.access.Close(), d.keeper.close())
 }
 
@@ -202,6 +202,21 @@ func Networks() []netip.Prefix {
 	for _, a := range addresses {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() {
 			all = append(all, p.Masked())
+		}
+	}
+	return all
+}
+
+// Addresses lists those that this machine has, nil if they cannot be found out.
+func Addresses() []netip.Addr {
+	found, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var all []netip.Addr
+	for _, a := range found {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			all = append(all, p.Addr())
 		}
 	}
 	return all

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/monitord/monitord/internal/control"
 	"github.com/monitord/monitord/internal/engine"
 	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/lvs/kernel"
 	"github.com/monitord/monitord/internal/state"
 )
 
@@ -37,6 +39,11 @@ type Options struct {
 	// Hangup makes the daemon reload, as SIGHUP does. What comes during the start
 	// is served after it.
 	Hangup <-chan os.Signal
+	// Quit makes the daemon end and leave everything as it is for the next process, as
+	// SIGUSR2 does.
+	Quit <-chan os.Signal
+	// Node is the name of this machine among the directors; empty: it is found out.
+	Node string
 	// Started is called when all is running; nil is nobody.
 	Started func()
 	// ConfigureLog is called with each configuration that comes into force.
@@ -64,6 +71,7 @@ type daemon struct {
 	poolState *keeper[lvs.Memory]
 	pool      *latePool
 	engine    *engine.Engine
+	cluster   *cluster // nil: there are no groups
 	listener  net.Listener
 	ailing    chan struct{} // holds one token: the backend refused something
 
@@ -77,17 +85,11 @@ type daemon struct {
 // depends on the configuration that is just being read.
 type latePool struct{ *lvs.Pool }
 
-// errClustered says what this version does not do: never a false success.
-var errClustered = errors.New("[cluster]: several directors cannot be run yet, only checked (monitord check); take it out to run one director")
-
 // assemble builds everything and starts nothing but listeners.
 func assemble(ctx context.Context, o Options) (d *daemon, err error) {
 	d = &daemon{Options: o, started: time.Now(), pool: &latePool{}, ailing: make(chan struct{}, 1)}
-	if d.site, err = load(o.ConfigFile, d.pool); err != nil {
+	if d.site, err = load(o, d.pool); err != nil {
 		return nil, err
-	}
-	if d.site.Cluster != nil {
-		return nil, errClustered
 	}
 	o.ConfigureLog(d.site.Log)
 	warn(o.Log, d.site)
@@ -121,6 +123,12 @@ func assemble(ctx context.Context, o Options) (d *daemon, err error) {
 	if d.engine, err = engine.Resume(d.site, o.Log, memory); err != nil {
 		return nil, err
 	}
+	if d.site.Cluster != nil {
+		if d.cluster, err = openCluster(d); err != nil {
+			return nil, err
+		}
+		open = append(open, d.cluster.closeSockets)
+	}
 	d.listener, err = control.Listen(ctx, d.site.Socket)
 	return d, err
 }
@@ -140,12 +148,28 @@ func isInUse(err error) bool {
 	return is
 }
 
-func load(file string, pool *latePool) (*config.Site, error) {
+func load(o Options, pool *latePool) (*config.Site, error) {
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
-	return config.Load(file, config.Host{Hostname: hostname, Env: os.LookupEnv, Pool: pool, Networks: Networks()})
+	site, err := config.Load(o.ConfigFile, config.Host{
+		Hostname: hostname, Env: os.LookupEnv, Pool: pool, Table: pool, Networks: Networks(), Node: o.Node, Addresses: Addresses(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if isWitness(site) {
+		justWatch(site)
+	}
+	return site, nil
+}
+
+// justWatch leaves a witness nothing but its vote: it tests nobody, and forwards
+// nothing.
+func justWatch(site *config.Site) {
+	site.Watches, site.Virtuals, site.Quorums, site.Followers = nil, nil, nil, nil
+	site.Sync, site.LVS.Backend = nil, lvs.BackendRecord
 }
 
 func warn(log logrus.FieldLogger, site *config.Site) {
@@ -162,52 +186,114 @@ func (d *daemon) run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
-	parts.Go(func() {
-		err := control.Serve(serving, d.listener, control.Handlers{
-			Status: func() any { return d.status(serving) }, Reload: d.reload,
-			Drain: d.drain, Undrain: d.undrain, Table: func(ctx context.Context) any { return d.table(ctx) },
-		})
-		if err != nil {
-			d.Log.WithError(err).Error("the control socket is gone")
-		}
-	})
+	parts.Go(func() { d.serve(serving) })
 	parts.Go(func() { d.hangups(serving) })
 	parts.Go(func() { d.tend(serving) })
+	engineEnded := d.startEngine(serving)
+	groupsEnded := d.startGroups(serving)
 	started.Info("started")
 	if d.Started != nil {
 		d.Started()
 	}
-	d.runEngine(ctx)
-	stopServing()
-	parts.Wait()
-	err := d.pool.Close()
-	err = errors.Join(err, d.poolState.close())
-	if d.store != nil {
-		err = errors.Join(err, d.store.Close())
+	leave := d.untilEnd(ctx)
+	if d.cluster != nil {
+		d.cluster.end(leave, groupsEnded)
 	}
+	if leave {
+		d.leaveTable()
+	}
+	stopServing()
+	awaitEngine(engineEnded, d.Log)
+	parts.Wait()
+	err := d.end(leave)
 	d.Log.Info("ended")
 	return err
 }
 
-// runEngine runs the engine until ctx is done. A plugin that ignores its context
-// must not keep the daemon from ending: it is left behind, and said.
-func (d *daemon) runEngine(ctx context.Context) {
+// end closes what outlives the parts.
+func (d *daemon) end(leave bool) error {
+	var err error
+	if d.cluster != nil {
+		err = d.cluster.close(leave, d.engine)
+	}
+	err = errors.Join(err, d.pool.Close(), d.poolState.close())
+	if d.store != nil {
+		err = errors.Join(err, d.store.Close())
+	}
+	return err
+}
+
+// untilEnd waits for the order to end, and tells whether everything is to be left as
+// it is.
+func (d *daemon) untilEnd(ctx context.Context) (leave bool) {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-d.Quit:
+		d.Log.Info("ends, and leaves everything as it is for the next process")
+		return true
+	}
+}
+
+// leaveTable has the backend leave what it forwards, whatever on_exit says.
+func (d *daemon) leaveTable() {
+	site := *d.current()
+	site.LVS.OnExit = string(kernel.OnExitKeep)
+	d.backend.configure(&site)
+}
+
+func (d *daemon) serve(ctx context.Context) {
+	err := control.Serve(ctx, d.listener, control.Handlers{
+		Status: func() any { return d.status(ctx) }, Reload: d.reload,
+		Drain: d.drain, Undrain: d.undrain, Table: func(ctx context.Context) any { return d.table(ctx) },
+		Cluster: d.clusterView, Command: d.command,
+	})
+	if err != nil {
+		d.Log.WithError(err).Error("the control socket is gone")
+	}
+}
+
+// startGroups runs the groups; the channel is closed when they have ended.
+func (d *daemon) startGroups(ctx context.Context) <-chan struct{} {
+	ended := make(chan struct{})
+	if d.cluster == nil {
+		close(ended)
+		return ended
+	}
+	go func() {
+		defer close(ended)
+		d.cluster.run(ctx, d)
+	}()
+	return ended
+}
+
+// startEngine runs the engine until ctx is done.
+func (d *daemon) startEngine(ctx context.Context) <-chan struct{} {
+	if d.cluster != nil {
+		d.engine.Own(d.cluster.owners(d))
+	}
 	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		d.engine.Run(ctx, grace)
-		close(ended)
 	}()
-	<-ctx.Done()
+	return ended
+}
+
+// awaitEngine waits for the engine that was told to end. A plugin that ignores its
+// context must not keep the daemon from ending: it is left behind, and said.
+func awaitEngine(ended <-chan struct{}, log logrus.FieldLogger) {
 	select {
 	case <-ended:
 	case <-time.After(2 * grace):
-		d.Log.Error("a monitor or an alert does not end; the daemon ends without it")
+		log.Error("a monitor or an alert does not end; the daemon ends without it")
 	}
 }
 
 // reconfigurePool gives the pool its virtual services. One that cannot be had, as
 // when its port is taken, must not cost the others: it is said, and tried again.
 func (d *daemon) reconfigurePool(ctx context.Context, site *config.Site) {
+	d.pool.Govern(slices.Sorted(maps.Keys(governed(site))))
 	if err := d.pool.Reconfigure(ctx, site.Virtuals, site.Followers); err != nil {
 		d.Log.WithError(err).Error("some virtual services cannot be served, will try again")
 		select {
@@ -288,12 +374,12 @@ func (d *daemon) reload(ctx context.Context) error {
 	// Who asked may go away; half a reload is none.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadPatience)
 	defer cancel()
-	site, err := load(d.ConfigFile, d.pool)
+	site, err := load(d.Options, d.pool)
 	if err != nil {
 		return err
 	}
-	if site.Cluster != nil {
-		return errClustered
+	if err := d.sameGroups(site); err != nil {
+		return err
 	}
 	if site.Socket != now.Socket || site.StateDir != now.StateDir || site.LVS.Backend != now.LVS.Backend {
 		return errors.New("a new \"socket\", \"statedir\" or [lvs] backend needs a restart; nothing was changed")

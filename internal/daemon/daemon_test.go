@@ -344,7 +344,7 @@ func TestOldStateCountsAsUnknown(t *testing.T) {
 	if err := f.stop(); err != nil {
 		t.Fatal(err)
 	}
-	f.write("state_age = \"1ms\"\n" + strings.ReplaceAll(halfAlive, "test-half", "test-never"))
+	f.write("state_age = \"1us\"\n" + strings.ReplaceAll(halfAlive, "test-half", "test-never"))
 	f.start()
 	want := "127.0.0.2 in false drained false; 127.0.0.3 in false drained false; 127.0.0.4 in false drained true; "
 	if got := pool(f.status()); got != want {

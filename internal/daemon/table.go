@@ -68,7 +68,7 @@ func inspect(ctx context.Context, name string, b forwarder, wanted lvs.Table) Ta
 // runs it or not: what should be forwarded if every real server were up, and what
 // the kernel holds. It changes nothing.
 func Inspect(ctx context.Context, configFile string) (Table, error) {
-	site, err := load(configFile, &latePool{})
+	site, err := load(Options{ConfigFile: configFile}, &latePool{})
 	if err != nil {
 		return Table{}, err
 	}
@@ -119,7 +119,7 @@ func inspectSite(ctx context.Context, site *config.Site, wanted lvs.Table) (Tabl
 	}
 	var memory kernel.Memory // none, or one that cannot be read: nothing is ours then
 	_, unread := state.Peek(site.StateDir, kernelDocument, &memory)
-	k := director{kernel.New(kernel.Config{Access: access, Settings: settings(site), Memory: memory, Namespace: namespace}), access, nil}
+	k := ipvsBackend{kernel.New(kernel.Config{Access: access, Settings: settings(site), Memory: memory, Namespace: namespace}), access, nil}
 	t := inspect(ctx, site.LVS.Backend, k, wanted)
 	if unread != nil && !errors.Is(unread, state.ErrNone) {
 		t.Assumed = "which services are monitord's is not known: " + unread.Error()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/director"
+	"github.com/monitord/monitord/internal/gateway"
 	"github.com/monitord/monitord/internal/heartbeat"
 	"github.com/monitord/monitord/internal/netif"
 )
@@ -57,7 +58,6 @@ func New(o Settings) *Loop {
 	if o.Watchdog == nil {
 		o.Watchdog = func() {}
 	}
-	o.Memory.Incarnation = max(o.Memory.Incarnation+1, uint64(time.Now().UnixNano()))
 	l := &Loop{
 		o: o, queue: newQueue(), ended: make(chan struct{}),
 		conditions: make([]map[string]string, len(o.Groups)), fit: make([]bool, len(o.Groups)),
@@ -87,8 +87,11 @@ func (l *Loop) newWorks(i int) *works {
 	}
 }
 
-// Incarnation is this process's number in messages.
-func (l *Loop) Incarnation() uint64 { return l.o.Memory.Incarnation }
+// NextIncarnation is the number of a process that starts now, after the one that left
+// the memory: higher also where the clock went back.
+func NextIncarnation(m Memory) uint64 {
+	return max(m.Incarnation+1, uint64(time.Now().UnixNano()))
+}
 
 // Run runs until the machine says that nothing is left to do, after Shutdown or Quit.
 // The end of ctx ends it at once, and leaves everything as it is: the kernel ends
@@ -306,7 +309,7 @@ func (l *Loop) flush() {
 // listen passes on what the others and the gateways say.
 func (l *Loop) listen(ctx context.Context) {
 	var messages <-chan heartbeat.Received
-	var answers <-chan Answer
+	var answers <-chan gateway.Answer
 	if l.o.Heartbeats != nil {
 		messages = l.o.Heartbeats.Received()
 	}

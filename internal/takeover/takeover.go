@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/director"
+	"github.com/monitord/monitord/internal/gateway"
 	"github.com/monitord/monitord/internal/heartbeat"
 	"github.com/monitord/monitord/internal/netif"
 	"github.com/monitord/monitord/resources"
@@ -40,7 +41,8 @@ type Settings struct {
 	Stonith func(ctx context.Context, node string) error
 	// Save writes the memory so that it survives a crash; nil: there is no disk.
 	Save func(Memory) error
-	// Memory is what an earlier process saved.
+	// Memory is what an earlier process saved, with this one's incarnation (see
+	// [NextIncarnation]).
 	Memory Memory
 	// Notice is told everything that people should know, in its order. It must not wait.
 	Notice func(Notice)
@@ -96,18 +98,12 @@ type Heartbeats interface {
 	Flush()
 }
 
-// Gateways sends pings. Its methods do not wait.
+// Gateways sends pings; gateway.Pinger does. Its methods do not wait.
 type Gateways interface {
 	// Ping sends one ping; the answer brings sent back.
 	Ping(gateway netip.Addr, sent time.Duration) error
-	Answers() <-chan Answer
+	Answers() <-chan gateway.Answer
 	Flush()
-}
-
-// An Answer of a gateway to the ping that was sent then, by Boottime.
-type Answer struct {
-	Gateway netip.Addr
-	Sent    time.Duration
 }
 
 // Wires opens what is needed on a device.
@@ -137,7 +133,7 @@ type Wire interface {
 
 // A Memory is what outlives a process.
 type Memory struct {
-	// Incarnation of the process that wrote it.
+	// Incarnation of the process that writes it.
 	Incarnation uint64 `json:"incarnation"`
 	// Epochs are the highest that were claimed, by group.
 	Epochs      map[string]uint64 `json:"epochs"`

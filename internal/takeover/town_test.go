@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/director"
+	"github.com/monitord/monitord/internal/gateway"
 	"github.com/monitord/monitord/internal/heartbeat"
 	"github.com/monitord/monitord/internal/netif"
 	"github.com/monitord/monitord/resources"
@@ -45,7 +46,7 @@ type host struct {
 	kill   context.CancelFunc
 	over   chan error
 	inbox  chan heartbeat.Received
-	pongs  chan Answer
+	pongs  chan gateway.Answer
 	change chan netif.Change
 	wire   *fakeWire
 	memory Memory
@@ -118,7 +119,7 @@ func (w *town) start(name string) {
 	c := w.c
 	c.Self = name
 	w.mu.Lock()
-	h.inbox, h.pongs, h.change = make(chan heartbeat.Received, 256), make(chan Answer, 256), make(chan netif.Change, 16)
+	h.inbox, h.pongs, h.change = make(chan heartbeat.Received, 256), make(chan gateway.Answer, 256), make(chan netif.Change, 16)
 	w.mu.Unlock()
 	g := Group{Name: "web", Addresses: []Address{fakeAddress{h}}}
 	for _, r := range h.parts {
@@ -127,6 +128,7 @@ func (w *town) start(name string) {
 	for _, r := range h.after {
 		g.After = append(g.After, Resource{Name: r.name, Resource: r, Start: 2 * time.Second, Stop: 2 * time.Second})
 	}
+	h.memory.Incarnation = NextIncarnation(h.memory)
 	h.loop = New(Settings{
 		Director: c, Groups: []Group{g}, Heartbeats: h, Gateways: fakeGateways{h}, Wires: fakeWires{h}, Memory: h.memory,
 		Save:     func(m Memory) error { h.memory = m; return nil },
@@ -186,22 +188,22 @@ func (h *host) Flush()                              {}
 
 type fakeGateways struct{ h *host }
 
-func (f fakeGateways) Ping(gateway netip.Addr, sent time.Duration) error {
+func (f fakeGateways) Ping(at netip.Addr, sent time.Duration) error {
 	time.AfterFunc(300*time.Microsecond, func() {
 		f.h.town.mu.Lock()
 		lost, pongs := f.h.town.gone[f.h.name], f.h.pongs
 		f.h.town.mu.Unlock()
 		if !lost {
 			select {
-			case pongs <- Answer{gateway, sent}:
+			case pongs <- gateway.Answer{Gateway: at, Sent: sent}:
 			default:
 			}
 		}
 	})
 	return nil
 }
-func (f fakeGateways) Answers() <-chan Answer { return f.h.pongs }
-func (f fakeGateways) Flush()                 {}
+func (f fakeGateways) Answers() <-chan gateway.Answer { return f.h.pongs }
+func (f fakeGateways) Flush()                         {}
 
 type fakeAddress struct{ h *host }
 
