@@ -44,9 +44,11 @@ const (
 	wordGateway
 )
 
+const messageAnswer = 1
+
 const (
-	messageAnswer = 1
-	hearHeard     = 1
+	hearHeard = 1 << iota
+	hearThin
 )
 
 // Encode makes bytes of a message: at most fit of them if shortening the free texts
@@ -123,7 +125,7 @@ func (e *encoder) message(m director.Message, own, others int) {
 	e.word(m.Word, own)
 	e.uint(uint64(len(m.Hears)))
 	for _, h := range m.Hears {
-		e.body = append(e.body, flag(h.Heard, hearHeard))
+		e.body = append(e.body, flag(h.Heard, hearHeard)|flag(h.Thin, hearThin))
 		e.string(h.Node)
 		e.uint(h.Incarnation)
 		e.uint(h.Seq)
@@ -295,8 +297,9 @@ func (d *decoder) message() director.Message {
 		Sent: director.Instant(d.int()), Word: d.word(),
 	}
 	for range d.count(maxHears, "nodes heard") {
+		flags := d.byte(hearHeard | hearThin)
 		h := director.Hear{
-			Heard: d.byte(hearHeard) != 0, Node: d.string(), Incarnation: d.uint(), Seq: d.uint(),
+			Heard: flags&hearHeard != 0, Thin: flags&hearThin != 0, Node: d.string(), Incarnation: d.uint(), Seq: d.uint(),
 			Sent: director.Instant(d.int()), Silent: d.time(),
 		}
 		if h.Heard {

@@ -43,7 +43,7 @@ var (
 	anyHear = rapid.Custom(func(t *rapid.T) director.Hear {
 		h := director.Hear{
 			Node: anyText.Draw(t, "node"), Incarnation: rapid.Uint64().Draw(t, "incarnation"), Seq: rapid.Uint64().Draw(t, "seq"),
-			Sent: director.Instant(rapid.Int64().Draw(t, "sent")), Silent: anyDuration.Draw(t, "silent"), Heard: rapid.Bool().Draw(t, "heard"),
+			Sent: director.Instant(rapid.Int64().Draw(t, "sent")), Silent: anyDuration.Draw(t, "silent"), Heard: rapid.Bool().Draw(t, "heard"), Thin: rapid.Bool().Draw(t, "thin"),
 		}
 		if h.Heard {
 			h.Word = anyWord.Draw(t, "word")
@@ -217,7 +217,7 @@ func TestNumbersOnTheWire(t *testing.T) {
 	}
 }
 
-const wireNumbers = 0x3c814c6385602dd
+const wireNumbers = 0xf7b9b8411515fac2
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(nil))
