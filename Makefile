@@ -9,8 +9,8 @@ LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 build: ## one static binary: bin/monitord
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/monitord ./cmd/monitord
 
-demo: build ## a server dies, leaves the pool, people are told, it comes back (STAY=1 keeps it running)
-	go run ./contrib/demo -monitord bin/monitord -config etc/demo.toml
+demo: build ## two directors in namespaces: a server dies, then a director is killed, frozen, unplugged, cut off
+	bin/monitord lab -c etc/demo.toml --script etc/demo.faults
 
 test: build ## every layer of tests, a line for each
 	@sh .ci/layers

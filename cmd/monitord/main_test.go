@@ -36,7 +36,12 @@ const patience = 30 * time.Second
 // program runs it to its end.
 func program(t *testing.T, args ...string) (stdout, stderr string, exit int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	return programWithin(t, patience, args...)
+}
+
+func programWithin(t *testing.T, limit time.Duration, args ...string) (stdout, stderr string, exit int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	c := exec.CommandContext(ctx, os.Args[0], args...)
 	c.Env = append(os.Environ(), asProgram+"=1")
@@ -413,6 +418,24 @@ func TestEndToEndEveryExample(t *testing.T) {
 		}
 		if exit != 0 {
 			t.Errorf("%s: exit %d\n%s%s", file, exit, out, errs)
+		}
+	}
+}
+
+// TestEndToEndDemo plays what "make demo" does: its script has the bounds, and fails
+// if two directors held the address at any instant.
+func TestEndToEndDemo(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for network namespaces")
+	}
+	out, errs, exit := programWithin(t, 3*patience, "lab", "-c", "../../etc/demo.toml", "--script", "../../etc/demo.faults")
+	if exit != 0 {
+		t.Errorf("exit %d: %s\n%s", exit, errs, out)
+	}
+	_, table, _ := strings.Cut(out, "two owners ms")
+	for _, fault := range []string{"web2 fail", "dr1 kill9", "dr2 freeze", "dr1 pull", "dr1 partition", "switchover dr1", "dr1 stop"} {
+		if !strings.Contains(table, fault) {
+			t.Errorf("the table has no %q:\n%s", fault, out)
 		}
 	}
 }
