@@ -143,12 +143,18 @@ func remaining(ticks uint64, tstamp, seconds uint32) time.Duration {
 			continue
 		}
 		elapsed := max(0, time.Duration(since)*hundredth)
+		// Both figures are rounded: just after a second the kernel may not have taken it
+		// off yet. The doubt lasts 20 ms, and is resolved as if nearly all were over.
+		part := elapsed % time.Second
+		if elapsed >= time.Second && part < 2*hundredth {
+			part += time.Second
+		}
 		// The kernel has taken off the whole seconds. Once all are used up it says 0,
 		// and nobody knows how many there were.
 		if seconds == 0 {
 			return 0
 		}
-		return max(0, time.Duration(seconds)*time.Second-elapsed%time.Second-early)
+		return max(0, time.Duration(seconds)*time.Second-part-early)
 	}
 	return max(0, time.Duration(seconds)*time.Second-time.Second-early)
 }
