@@ -52,9 +52,18 @@ func (w *World) blindly(group int) {
 // leavesInPlace: who is restarted by Quit finds its address again, inside the lease.
 func (w *World) leavesInPlace(group int) {
 	last := w.lastBegun()
-	if w.setup.Single && last != nil && last.Kind == Quit && !w.mayReturn() {
+	if w.setup.Single && last != nil && last.Kind == Quit && !w.mayReturn() && !w.shot(group) {
 		w.breaks("2 held within the bound", "%s is gone, and Quit leaves it in place", groupName(group))
 	}
+}
+
+// shot tells whether a group's host was powered off because its process was away for
+// longer than the dead time, as it is documented: where no takeover is without stonith,
+// and a group has no address whose lease could be waited for.
+func (w *World) shot(group int) bool {
+	owner := w.nodes[w.rules.groups[group].owner]
+	bare := slices.ContainsFunc(owner.config.Groups, func(g director.Group) bool { return g.Bare })
+	return bare && owner.config.Stonith == director.StonithRequire && !owner.powered
 }
 
 // wireAnswered tells whether one of two holders has been there for long, and nothing
