@@ -101,6 +101,13 @@ type Governor interface {
 	Governs() []string
 }
 
+// A Forerunner is a resource that has to stand before the addresses of its group.
+type Forerunner interface {
+	Resource
+	// BeforeAddress says why, as the rest of a sentence after "because".
+	BeforeAddress() string
+}
+
 // Duration and Secret are the types for such keys in a resource's configuration.
 type (
 	Duration = plugin.Duration

@@ -212,6 +212,11 @@ func (b *builder) resources(n *node, t groupTable, g *Group, here bool) {
 		last = i
 	}
 	g.Before, g.Addresses, g.After = all[:first], all[first:last+1], all[last+1:]
+	for i, r := range g.After {
+		if f, ok := r.Resource.(resources.Forerunner); ok {
+			b.problem(nodes[last+1+i].value, "%q stands after the address of group %q: write it before, because %s", r.Name, g.Name, f.BeforeAddress())
+		}
+	}
 }
 
 func isAddress(r Resource) bool {

@@ -49,7 +49,10 @@ type Services struct {
 	names []string
 }
 
-var _ resources.Governor = (*Services)(nil)
+var (
+	_ resources.Governor   = (*Services)(nil)
+	_ resources.Forerunner = (*Services)(nil)
+)
 
 // Governs lists the virtual services, none for all.
 func (s *Services) Governs() []string { return slices.Clone(s.names) }
@@ -66,3 +69,6 @@ func (s *Services) Stop(ctx context.Context) error { return s.table.Resign(ctx, 
 func (s *Services) Status(ctx context.Context) (resources.Status, error) {
 	return s.table.Standing(ctx, s.names...)
 }
+
+// BeforeAddress is so that the address never arrives without its table.
+func (s *Services) BeforeAddress() string { return "an address without its table refuses connections" }

@@ -102,6 +102,14 @@ func (s *Server) Stop(ctx context.Context) error {
 	return err
 }
 
+// BeforeAddress is so that the address is taken off lo before it comes, and put back
+// when it has gone.
+func (s *Server) BeforeAddress() string {
+	return "the real server's address on lo and the director's own cannot be there together"
+}
+
+var _ resources.Forerunner = (*Server)(nil)
+
 // Status is Stopped while this machine is a real server for all addresses, and
 // Running if it is for none and nothing of it is left; else it is Failed. An address
 // that somebody else put there does not count.
