@@ -66,7 +66,42 @@ func showCluster(ctx context.Context, out io.Writer, socket string, asJSON bool)
 	for _, g := range v.Groups {
 		printGroup(out, g)
 	}
+	printEvents(out, v.Events)
+	for _, p := range v.Problems {
+		fmt.Fprintf(out, "\nproblem: %s\n", p)
+	}
 	return nil
+}
+
+// shownEvents is how many of the last events people are shown; --json has all.
+const shownEvents = 10
+
+func printEvents(out io.Writer, events []daemon.ClusterEvent) {
+	if len(events) == 0 {
+		return
+	}
+	fmt.Fprintln(out, "\nlast events:")
+	for _, e := range events[max(0, len(events)-shownEvents):] {
+		fmt.Fprintf(out, "  %s  %s\n", e.Time.Format("2006-01-02 15:04:05.000"), eventText(e))
+	}
+}
+
+func eventText(e daemon.ClusterEvent) string {
+	var text strings.Builder
+	if e.Group != "" {
+		fmt.Fprintf(&text, "%s: ", e.Group)
+	}
+	switch {
+	case e.From != "":
+		fmt.Fprintf(&text, "%s to %s, ", e.From, e.To)
+	case e.Kind == "refusal":
+		text.WriteString("stays so, ")
+	}
+	text.WriteString(e.Reason)
+	if e.Without > 0 {
+		fmt.Fprintf(&text, "; nobody held it for %s", brief(e.Without))
+	}
+	return text.String()
 }
 
 func printNodes(out io.Writer, v daemon.ClusterView) {
