@@ -20,6 +20,10 @@ type Cluster struct {
 	// first director would have it; for checking (see [Host]).
 	Stranger bool
 
+	// Fixed sums up what a reload cannot change: all of Director.Digest but the virtual
+	// services.
+	Fixed string
+
 	// Links are the nodes' addresses with ports, for heartbeat.Settings; none if
 	// there is no [cluster].
 	Links     []heartbeat.Node
@@ -90,7 +94,8 @@ func (b *builder) cluster() {
 	b.fence(c)
 	c.Relay = b.relay(t, c)
 	b.resourceGroups(c)
-	c.Director.Digest = b.digest()
+	c.Director.Digest = digest(d.Cluster.node, d.Fence.node, d.Group.node, d.Virtual.node)
+	c.Fixed = digest(d.Cluster.node, d.Fence.node, d.Group.node)
 	if len(b.problems) > before {
 		return // what follows would say it again
 	}
@@ -194,11 +199,12 @@ func (b *builder) timings(n *node, t clusterTable) director.Timings {
 	return timings
 }
 
-// digest sums up what the directors have to agree on before one hands a group to
-// another. Keys are changed on one node after the other, so they do not count.
-func (b *builder) digest() string {
+// digest sums up tables of the configuration. The directors have to agree on what they
+// are, hold and forward before one hands a group to another; keys are changed on one
+// node after the other, so they do not count.
+func digest(tables ...*node) string {
 	sum := sha256.New()
-	for _, n := range []*node{b.doc.Cluster.node, b.doc.Fence.node, b.doc.Group.node, b.doc.Virtual.node} {
+	for _, n := range tables {
 		switch {
 		case n == nil:
 			writeString(sum, "none")

@@ -50,7 +50,7 @@ func TestCluster(t *testing.T) {
 		Require: []Require{{Watch: watch.Key{Group: "gateway", Service: "ping"}}, {Group: "web-vip", Watch: watch.Key{Group: "web", Service: "http"}}},
 	}
 	want.Director.Timings.FastPing, want.Director.Timings.PingWindow = 20*time.Millisecond, 85*time.Millisecond
-	if diff := cmp.Diff(want, c, cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}), cmpopts.IgnoreFields(Cluster{}, "KeyFiles", "Stonith", "Groups"), cmpopts.IgnoreFields(director.Config{}, "Digest")); diff != "" {
+	if diff := cmp.Diff(want, c, cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}), cmpopts.IgnoreFields(Cluster{}, "Fixed", "KeyFiles", "Stonith", "Groups"), cmpopts.IgnoreFields(director.Config{}, "Digest")); diff != "" {
 		t.Errorf("cluster (-want +got):\n%s", diff)
 	}
 	folder, err := filepath.Abs("testdata/valid")
@@ -367,6 +367,41 @@ func TestDigest(t *testing.T) {
 	}
 	if other := digest(strings.Replace(text, "10.0.0.100", "10.0.0.101", 1), "dr1"); other == first {
 		t.Error("another address is the same configuration")
+	}
+}
+
+// TestFixed: what a reload may change, and what it may not.
+func TestFixed(t *testing.T) {
+	const service = `
+[[virtual]]
+name = "shop"
+address = "10.0.0.100:80"
+real = [{ host = "10.0.0.21" }]
+`
+	load := func(more string) (digest, fixed string) {
+		site := load(t, siteFile(t, pairText+more))
+		return site.Cluster.Director.Digest, site.Cluster.Fixed
+	}
+	digest, fixed := load(service)
+	for name, tt := range map[string]struct {
+		more        string
+		same, fixed bool
+	}{
+		"the same":        {service, true, true},
+		"another server":  {strings.Replace(service, "10.0.0.21", "10.0.0.22", 1), false, true},
+		"a scheduler":     {service + "scheduler = 'rr'\n", false, true},
+		"another name":    {strings.Replace(service, "shop", "mail", 1), false, true},
+		"another address": {strings.Replace(service, "100:80", "100:81", 1), false, true},
+		"one more":        {service + strings.NewReplacer("shop", "mail", "100:80", "100:25").Replace(service), false, true},
+		"none":            {"", false, true},
+		"another fence":   {service + "[fence]\ngateway = '10.0.0.1'\n", false, false},
+		"another log":     {service + "[log]\nlevel = 'debug'\n", true, true},
+		"one more group":  {service + "[[group]]\nname = 'more'\nresource = [{ type = 'vip', address = '10.0.0.103' }]\n", false, false},
+	} {
+		d, f := load(tt.more)
+		if (d == digest) != tt.same || (f == fixed) != tt.fixed {
+			t.Errorf("%s: the digest is the same: %t, want %t; what is fixed is the same: %t, want %t", name, d == digest, tt.same, f == fixed, tt.fixed)
+		}
 	}
 }
 

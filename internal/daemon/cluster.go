@@ -43,17 +43,24 @@ type cluster struct {
 	loop  *takeover.Loop
 	beats *heartbeat.Cluster // nil: there are no others
 	pings *gateway.Pinger    // nil: no gateway
-	dog   *fencing.Watchdog  // nil: none
+	dog   watchdog           // nil: none
 	tell  *transition.Teller
 	news  *newsroom
 	// moved is poked when this director takes or loses a group.
 	moved chan struct{}
 }
 
+// A watchdog resets the machine when the loop stands still; *fencing.Watchdog is one.
+type watchdog interface {
+	Pet()
+	Close() error
+}
+
 // openCluster makes everything and starts nothing but sockets.
-func openCluster(d *daemon) (c *cluster, err error) {
+func openCluster(d *daemon) (_ *cluster, err error) {
 	site := d.site.Cluster
-	c = &cluster{site: site, log: d.Log, news: newNewsroom(), moved: make(chan struct{}, 1)}
+	warnOfName(d.Log, site, Addresses())
+	c := &cluster{site: site, log: d.Log, news: newNewsroom(), moved: make(chan struct{}, 1)}
 	var memory takeover.Memory
 	recall(d.store, clusterDocument, &memory, d.Log)
 	settings := takeover.Settings{
@@ -78,11 +85,11 @@ func openCluster(d *daemon) (c *cluster, err error) {
 		settings.Gateways = c.pings
 	}
 	if site.Watchdog != "" {
-		c.dog, err = fencing.OpenWatchdog(fencing.WatchdogSettings{Device: site.Watchdog, Timeout: watchdogTimeout})
+		dog, err := fencing.OpenWatchdog(fencing.WatchdogSettings{Device: site.Watchdog, Timeout: watchdogTimeout})
 		if err != nil {
 			return nil, fmt.Errorf("[fence] watchdog: %w", err)
 		}
-		settings.Watchdog = c.dog.Pet
+		c.dog, settings.Watchdog = dog, dog.Pet
 	}
 	if site.Stonith != nil {
 		settings.Stonith = fencing.NewStonith(fencing.Program{Path: site.Stonith.Program, Call: site.Stonith.Call, Timeout: site.Stonith.Timeout}).PowerOff
@@ -98,6 +105,16 @@ func openCluster(d *daemon) (c *cluster, err error) {
 	c.loop = takeover.New(settings)
 	c.tell = transition.New(transitionAlerts(site), c.told)
 	return c, nil
+}
+
+// warnOfName says that this machine has no address of the node that it is to be: it may
+// come, or the name is another machine's.
+func warnOfName(log logrus.FieldLogger, site *config.Cluster, own []netip.Addr) {
+	i := slices.IndexFunc(site.Links, func(n heartbeat.Node) bool { return n.Name == site.Director.Self })
+	if i < 0 || slices.ContainsFunc(site.Links[i].Links, func(at netip.AddrPort) bool { return slices.Contains(own, at.Addr().WithZone("")) }) {
+		return
+	}
+	log.WithField("node", site.Director.Self).Warn("this machine has no address of the node that it is to be: unless one comes, it is another node")
 }
 
 // nodesOf are the nodes with their addresses.
@@ -262,7 +279,12 @@ func (c *cluster) run(ctx context.Context, d *daemon) {
 	if c.beats != nil {
 		parts.Go(func() { c.share(serving, d) })
 	}
-	if err := c.loop.Run(ctx); err != nil {
+	err := c.loop.Run(ctx)
+	if c.dog != nil {
+		// Nobody pets it any more, and alerts may take longer than it waits.
+		err = errors.Join(err, c.dog.Close())
+	}
+	if err != nil {
 		c.log.WithError(err).Error("the end of the groups")
 	}
 	stop()
@@ -296,12 +318,33 @@ func (c *cluster) close(leave bool, e *engine.Engine) error {
 			c.log.WithError(err).Debug("farewell to the members")
 		}
 	}
+	if !leave {
+		c.tellStopped()
+	}
+	c.endAlerts()
+	return c.closeSockets()
+}
+
+// tellStopped tells that this director has no part in its groups any more, as
+// keepalived's STOP.
+func (c *cluster) tellStopped() {
+	for _, g := range c.site.Director.Groups {
+		if priority := takeover.Priority(c.site.Director, g); priority > 0 {
+			c.tell.Tell(transition.Event{
+				Group: g.Name, Node: c.site.Director.Self, From: director.Standby, To: director.Init, Priority: priority,
+				Reason: "this daemon ends", At: time.Now(),
+			})
+		}
+	}
+}
+
+// endAlerts gives alerts about transitions a last chance; later ones are not sent.
+func (c *cluster) endAlerts() {
 	ending, done := context.WithTimeout(context.Background(), grace)
 	defer done()
 	if err := c.tell.Close(ending); err != nil {
 		c.log.WithError(err).Warn("alerts about transitions were not delivered")
 	}
-	return c.closeSockets()
 }
 
 func (c *cluster) closeSockets() error {

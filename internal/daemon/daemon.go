@@ -189,13 +189,21 @@ func (d *daemon) run(ctx context.Context) error {
 	parts.Go(func() { d.serve(serving) })
 	parts.Go(func() { d.hangups(serving) })
 	parts.Go(func() { d.tend(serving) })
-	engineEnded := d.startEngine(serving)
-	groupsEnded := d.startGroups(serving)
+	testing, stopTesting := context.WithCancel(serving)
+	defer stopTesting()
+	groupsEnded := d.startGroups(serving) // first: what is left of a lease does not wait
+	engineEnded := d.startEngine(testing)
 	started.Info("started")
 	if d.Started != nil {
 		d.Started()
 	}
 	leave := d.untilEnd(ctx)
+	if leave && d.cluster != nil {
+		// Alerts may take seconds, and the leases, which nobody renews afterwards, do not.
+		stopTesting()
+		awaitEngine(engineEnded, d.Log)
+		d.cluster.endAlerts()
+	}
 	if d.cluster != nil {
 		d.cluster.end(leave, groupsEnded)
 	}
@@ -393,6 +401,9 @@ func (d *daemon) reload(ctx context.Context) error {
 	d.site = site
 	d.mu.Unlock()
 	d.engine.Reload(site)
+	if d.cluster != nil {
+		d.cluster.adopt(site.Cluster.Director.Digest)
+	}
 	return nil
 }
 
@@ -406,10 +417,12 @@ type Status struct {
 	Virtuals   []lvs.VirtualStatus `json:"virtual_services"`
 	// PoolError is why counters of the virtual services are missing.
 	PoolError string `json:"pool_error,omitempty"`
+	// Process is what the daemon itself uses.
+	Process Usage `json:"process"`
 }
 
 func (d *daemon) status(ctx context.Context) Status {
-	s := Status{Version: d.Version, PID: os.Getpid(), Started: d.started, ConfigFile: d.ConfigFile, Engine: d.engine.Status()}
+	s := Status{Version: d.Version, PID: os.Getpid(), Started: d.started, ConfigFile: d.ConfigFile, Engine: d.engine.Status(), Process: usage()}
 	var err error
 	if s.Virtuals, err = d.pool.Snapshot(ctx); err != nil {
 		s.PoolError = err.Error()

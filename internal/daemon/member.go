@@ -122,8 +122,20 @@ func among(what, name string, all []string) error {
 // hold: a restart with SIGUSR2 does that without an interruption.
 func (d *daemon) sameGroups(site *config.Site) error {
 	now := d.current().Cluster
-	if (now == nil) != (site.Cluster == nil) || now != nil && (now.Director.Digest != site.Cluster.Director.Digest || now.Director.Self != site.Cluster.Director.Self) {
-		return errors.New("a new [cluster], [fence], [[group]] or [[virtual]] of a group needs a restart (systemctl restart monitord), which leaves the addresses where they are; nothing was changed")
+	if (now == nil) != (site.Cluster == nil) || now != nil && (now.Fixed != site.Cluster.Fixed || now.Director.Self != site.Cluster.Director.Self) {
+		return errors.New("a new [cluster], [fence] or [[group]] needs a restart (systemctl restart monitord), which leaves the addresses where they are; nothing was changed")
 	}
 	return nil
+}
+
+// adopt takes up a reload: the other directors hear that this one has another
+// configuration, and what is held is looked at with it.
+func (c *cluster) adopt(digest string) {
+	c.loop.Reloaded(digest)
+	if c.beats == nil {
+		return
+	}
+	if err := c.beats.SetDigest(digest); err != nil {
+		c.log.WithError(err).Warn("the other directors were not told of the new configuration")
+	}
 }

@@ -103,29 +103,33 @@ func eventOf(n takeover.Notice) ClusterEvent {
 // elsewhere.
 func (c *cluster) report(ctx context.Context, d *daemon) {
 	for {
+		ending := ctx.Err() != nil // before the last are taken
 		for _, n := range c.news.take() {
-			c.logNotice(n)
-			if c.news.keep(n) {
-				d.engine.Own(c.owners(d))
-				select {
-				case c.moved <- struct{}{}:
-				default:
-				}
-			}
-			if n.Kind == director.Transition {
-				c.tell.Tell(c.event(n))
-			}
+			c.pass(d, n)
+		}
+		if ending {
+			return
 		}
 		select {
 		case <-ctx.Done():
-			for _, n := range c.news.take() { // the last ones
-				c.logNotice(n)
-				c.news.keep(n)
-			}
-			return
 		case <-c.news.wake:
 		}
 	}
+}
+
+// pass passes on one notice. The log comes last: it may be a pipe that nobody reads.
+func (c *cluster) pass(d *daemon, n takeover.Notice) {
+	if c.news.keep(n) {
+		d.engine.Own(c.owners(d))
+		select {
+		case c.moved <- struct{}{}:
+		default:
+		}
+	}
+	if n.Kind == director.Transition {
+		c.tell.Tell(c.event(n))
+	}
+	c.logNotice(n)
 }
 
 func (c *cluster) event(n takeover.Notice) transition.Event {
@@ -149,6 +153,8 @@ func (c *cluster) logNotice(n takeover.Notice) {
 		log.WithField("was", n.From.String()).Error(n.Reason.String())
 	case n.Kind == director.Transition:
 		log.WithField("was", n.From.String()).Info(n.Reason.String())
+	case n.Kind == director.Refusal && n.Reason.Code == director.ReasonForeign:
+		log.Error("not taken: " + n.Reason.String()) // somebody has to find that machine
 	case n.Kind == director.Refusal:
 		log.Debug("stays so: " + n.Reason.String())
 	default:

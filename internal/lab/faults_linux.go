@@ -78,6 +78,12 @@ func (l *Lab) Restart(ctx context.Context, node string) error {
 	return l.start(node, l.note) // a part of this fault
 }
 
+// Reload has a node's program read its configuration again (SIGHUP), and returns at once.
+func (l *Lab) Reload(node string) error {
+	_, err := l.signal(node, "reload", syscall.SIGHUP)
+	return err
+}
+
 func (l *Lab) end(ctx context.Context, node, fault string, s syscall.Signal) error {
 	p, err := l.signal(node, fault, s)
 	if err != nil {

@@ -29,6 +29,7 @@ func commands() []command {
 		{"start", "NODE", 1, func(_ context.Context, l *Lab, args []string) error { return l.Start(args[0]) }},
 		{"stop", "NODE", 1, named((*Lab).Stop)},
 		{"restart", "NODE", 1, named((*Lab).Restart)},
+		{"reload", "NODE", 1, func(_ context.Context, l *Lab, args []string) error { return l.Reload(args[0]) }},
 		{"kill9", "NODE", 1, named((*Lab).Kill9)},
 		{"freeze", "NODE [DURATION]", 1, freeze},
 		{"resume", "NODE", 1, func(_ context.Context, l *Lab, args []string) error { return l.Resume(args[0]) }},

@@ -12,7 +12,7 @@ import (
 func TestParse(t *testing.T) {
 	for line, good := range map[string]bool{
 		"": true, "# a remark": true, "kill9 dr1 # hard": true, "freeze dr1": true, "freeze dr1 10s": true, "heal": true,
-		"partition dr1 dr2": true, "switchover": true, "switchover dr2": true, "gateway down": true,
+		"partition dr1 dr2": true, "switchover": true, "switchover dr2": true, "reload dr1": true, "reload": false, "gateway down": true,
 		"expect owner dr1": true, "expect owner dr1 3s": true, "expect outage 240ms": true,
 		"kill9": false, "kill9 dr1 dr2": false, "burn dr1": false, "heal dr1": false, "partition dr1": false, "expect owner": false,
 	} {

@@ -95,16 +95,19 @@ type plan struct {
 
 // plan is what should be forwarded now.
 func (p *Pool) plan() plan {
+	partner, ok := p.backend.(Partner)
+	follows := ok && partner.Follows()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := plan{table: make(Table, 0, len(p.order)), positions: make(map[string]Position, len(p.order))}
+	for _, name := range p.order {
+		now.positions[name] = p.virtuals[name].position
+		now.activity = now.activity.with(now.positions[name])
+	}
 	var faults []error
 	for _, name := range p.order {
-		v := p.virtuals[name]
-		services, err := v.placed()
+		services, err := p.virtuals[name].placed(follows && now.activity == Standby)
 		now.table, faults = append(now.table, services...), append(faults, err)
-		now.positions[name] = v.position
-		now.activity = now.activity.with(v.position)
 	}
 	now.faults = errors.Join(faults...)
 	return now

@@ -19,7 +19,8 @@ type Position string
 
 // The positions: a service of no group is always forwarded; what the backend has of
 // an undecided one stays exactly as it is, so that a daemon that is started anew
-// loses no connection; one that is held is forwarded, one that is resigned is not.
+// loses no connection; one that is held is forwarded, one that is resigned is not, but
+// see [Partner].
 const (
 	Always    Position = ""
 	Undecided Position = "undecided"
@@ -60,6 +61,10 @@ func (a Activity) with(p Position) Activity {
 // effect.
 type Partner interface {
 	SetActivity(a Activity)
+	// Follows reports whether a standby is told of the active director's connections:
+	// then it is given the services that are resigned as well, to know the servers of
+	// these connections, and forwards nothing itself.
+	Follows() bool
 }
 
 // A Differ is a backend that finds out what a Set would change.
@@ -94,11 +99,14 @@ func (v *virtualPool) place(before *virtualPool, governed bool) {
 	}
 }
 
-// placed is what should be forwarded of the service in its position.
-func (v *virtualPool) placed() ([]Service, error) {
+// placed is what the backend should have of the service in its position; follows says
+// that those which are resigned are not forwarded anyway.
+func (v *virtualPool) placed(follows bool) ([]Service, error) {
 	switch v.position {
 	case Resigned:
-		return nil, nil
+		if !follows {
+			return nil, nil
+		}
 	case Undecided:
 		return v.left(), nil
 	case Always, Held, unsettled:

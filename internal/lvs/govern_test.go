@@ -22,6 +22,13 @@ type partner struct {
 	activity []lvs.Activity
 	differs  []lvs.Change
 	sets     int
+	follows  bool
+}
+
+func (p *partner) Follows() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.follows
 }
 
 func (p *partner) Set(ctx context.Context, t lvs.Table) error {
@@ -148,6 +155,29 @@ func TestHoldAndResign(t *testing.T) {
 	if want := []lvs.Activity{lvs.Waiting, lvs.Active, lvs.Standby, lvs.Active}; fmt.Sprint(g.partner.activity) != fmt.Sprint(want) {
 		t.Errorf("activity %v, want %v", g.partner.activity, want)
 	}
+}
+
+// A standby that is told of connections has the services as they would be forwarded;
+// one that is active for another group has not, for it forwards what it has.
+func TestFollows(t *testing.T) {
+	g := newGoverned(t, nil)
+	g.partner.follows = true
+	g.all(t, "1 up, 2 up")
+	g.must(t, "always 1 2")
+	g.do(t, g.Resign)
+	g.must(t, "web 1 2, mail 1 2, always 1 2")
+	g.stands(t, resources.Stopped)
+	if g.Holding("web") {
+		t.Error("web is held")
+	}
+	g.all(t, "2 down")
+	g.must(t, "web 1, mail 1, always 1")
+	g.do(t, g.Hold, "web")
+	g.must(t, "web 1, always 1")
+	g.stands(t, resources.Running, "web")
+	g.stands(t, resources.Stopped, "mail")
+	g.do(t, g.Resign, "web")
+	g.must(t, "web 1, mail 1, always 1")
 }
 
 // What a process left stays exactly as it is until somebody decides: neither reports

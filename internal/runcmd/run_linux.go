@@ -59,6 +59,8 @@ func start(c Command) (*process, error) {
 		closeAll(p.ours)
 		return nil, err
 	}
+	// The daemon of a cluster prefers its own threads, and what it starts inherits that.
+	_ = syscall.Setpriority(syscall.PRIO_PGRP, p.cmd.Process.Pid, 0) // It may have ended.
 	p.watch(stdin, stdout, stderr)
 	return p, nil
 }

@@ -56,21 +56,17 @@ func (l *lane) look() { l.put(laneJob{kind: look}) }
 // drop answers what waits, which is not done any more, before itself.
 func (l *lane) drop() {
 	l.mu.Lock()
-	var answers []director.What
-	for _, j := range l.waiting {
+	for _, j := range l.waiting { // under the lock: run must not be done before they are answered
 		switch j.kind {
 		case take, renew:
-			answers = append(answers, director.LeaseSet{Group: l.group, Began: director.Instant(l.clock()), Detail: "dropped before"})
+			l.say(director.LeaseSet{Group: l.group, Began: director.Instant(l.clock()), Detail: "dropped before"})
 		case drop:
-			answers = append(answers, director.Dropped{Group: l.group, Detail: "dropped again"})
+			l.say(director.Dropped{Group: l.group, Detail: "dropped again"})
 		case look:
 		}
 	}
 	l.waiting = append(l.waiting[:0], laneJob{kind: drop})
 	l.mu.Unlock()
-	for _, a := range answers {
-		l.say(a)
-	}
 	l.poke()
 }
 
@@ -153,10 +149,17 @@ func (l *lane) set(ctx context.Context, notAfter time.Duration, first bool) dire
 	}
 	err := errors.Join(failed...)
 	if first || errors.Is(err, netif.ErrLate) {
-		err = errors.Join(err, l.removeAll(ctx))
+		err = errors.Join(err, l.takeBack(ctx))
 	}
 	result.OK, result.Detail = false, text(err)
 	return result
+}
+
+// takeBack removes every address, also when the time for taking them is over.
+func (l *lane) takeBack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), kernelPatience)
+	defer cancel()
+	return l.removeAll(ctx)
 }
 
 func (l *lane) removeAll(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package takeover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -15,7 +16,7 @@ import (
 	"github.com/monitord/monitord/internal/netif"
 )
 
-// endPatience bounds the end: what hangs then (a disk, a script that ignores signals)
+// endPatience bounds the end, in which nobody pets the watchdog: what hangs then (a disk, a script that ignores signals)
 // is left behind.
 const endPatience = 5 * time.Second
 
@@ -77,7 +78,7 @@ func (l *Loop) newWorks(i int) *works {
 	g := l.o.Groups[i]
 	return &works{
 		group: g.Name, parts: [2][]Resource{director.Before: g.Before, director.After: g.After},
-		every: l.o.StatusEvery, say: l.queue.say, wake: make(chan struct{}, 1),
+		every: l.o.StatusEvery, say: l.queue.say, wake: make(chan struct{}, 1), soon: make(chan struct{}, 1),
 		ill: func(detail string) {
 			l.queue.call(func() { l.condition(i, "its resources", detail) })
 		},
@@ -108,25 +109,28 @@ func (l *Loop) Run(ctx context.Context) error {
 		owned.Go(func() { l.works[i].run(working) })
 	}
 	l.stonith = func(node string) { asked.Go(func() { l.powerOff(working, node) }) }
+	carrier := l.ports.look(ctx) // before it is watched: what comes then is newer
 	l.ports.open(working)
 	var listening sync.WaitGroup
 	listening.Go(func() { l.listen(working) })
-	l.turn(ctx)
+	l.turn(ctx, carrier)
 	for i := range l.lanes {
 		l.lanes[i].end()
 		l.works[i].end()
 	}
 	l.disk.end()
-	err := wait(&owned, endPatience)
+	patience, done := context.WithTimeout(context.WithoutCancel(ctx), endPatience)
+	defer done()
+	err := wait(patience, &owned)
 	stop()
-	l.ports.close()
+	l.ports.stop()
 	listening.Wait()
-	return errors.Join(err, wait(&asked, endPatience))
+	return cmp.Or(err, wait(patience, &l.ports.devices), wait(patience, &asked))
 }
 
 var errLeftBehind = errors.New("something hangs and is left behind: a disk, a resource or the kernel")
 
-func wait(group *sync.WaitGroup, limit time.Duration) error {
+func wait(ctx context.Context, group *sync.WaitGroup) error {
 	all := make(chan struct{})
 	go func() {
 		group.Wait()
@@ -135,13 +139,13 @@ func wait(group *sync.WaitGroup, limit time.Duration) error {
 	select {
 	case <-all:
 		return nil
-	case <-time.After(limit):
+	case <-ctx.Done():
 		return errLeftBehind
 	}
 }
 
 // turn is the loop itself, on a thread of its own.
-func (l *Loop) turn(ctx context.Context) {
+func (l *Loop) turn(ctx context.Context, carrier bool) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if l.o.Isolate {
@@ -149,7 +153,7 @@ func (l *Loop) turn(ctx context.Context) {
 		l.isolation, undo = isolate()
 		defer undo()
 	}
-	l.begin(ctx)
+	l.begin(ctx, carrier)
 	tick := time.NewTicker(l.o.Director.Timings.Tick)
 	defer tick.Stop()
 	for !l.exit && ctx.Err() == nil {
@@ -167,12 +171,13 @@ func (l *Loop) turn(ctx context.Context) {
 	}
 }
 
-// drain hands over what waits.
+// drain hands over what waits, and not what comes meanwhile: a flood must not keep the
+// clock from being looked at.
 func (l *Loop) drain() {
-	for !l.exit {
+	for range l.queue.length() {
 		e, ok := l.queue.take()
 		switch {
-		case !ok:
+		case !ok || l.exit:
 			return
 		case e.own != nil:
 			e.own()
@@ -183,12 +188,12 @@ func (l *Loop) drain() {
 }
 
 // begin starts the machine with what is found here.
-func (l *Loop) begin(ctx context.Context) {
+func (l *Loop) begin(ctx context.Context, carrier bool) {
 	r := director.Restored{Incarnation: l.o.Memory.Incarnation, Epochs: l.o.Memory.Epochs, Maintenance: l.o.Memory.Maintenance}
 	state, actions := director.Start(l.o.Director, r, l.now())
 	l.state = state
 	l.perform(actions)
-	l.step(director.Carrier{Up: l.ports.look(ctx)})
+	l.step(director.Carrier{Up: carrier})
 	for i, g := range l.o.Director.Groups {
 		if l.mayHold(g) {
 			l.step(l.lanes[i].found(ctx))

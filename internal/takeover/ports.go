@@ -2,6 +2,7 @@ package takeover
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -17,6 +18,8 @@ const (
 	// rememberQuestions is for how long an answer can be an answer to a question; a
 	// wire itself remembers for a second.
 	rememberQuestions = time.Second
+	// claimPause lies at least between two claims of others to the same address.
+	claimPause = 10 * time.Millisecond
 )
 
 // Ports are the devices of the addresses, each with its wire.
@@ -24,7 +27,7 @@ type ports struct {
 	loop    *Loop
 	clock   func() time.Duration
 	devices sync.WaitGroup
-	stop    context.CancelFunc
+	stop    context.CancelFunc // ends what open began
 
 	mu      sync.Mutex // protects what follows
 	byName  map[string]*port
@@ -40,7 +43,8 @@ type place struct {
 	group   int
 	address Address
 	addr    netip.Addr
-	port    *port // nil: its device is not known yet
+	port    *port         // nil: its device is not known yet
+	claimed time.Duration // when another's claim was handed over last
 }
 
 // A port is a device with its wire.
@@ -95,6 +99,14 @@ func (p *ports) look(ctx context.Context) bool {
 	return p.said
 }
 
+// tell hands over whether all have a carrier, if that is new. With mu held.
+func (p *ports) tell() {
+	if up := p.allUp(); up != p.said {
+		p.said = up
+		p.loop.queue.say(director.Carrier{Up: up})
+	}
+}
+
 func (p *ports) allUp() bool {
 	for _, pl := range p.places {
 		if pl.port == nil || !p.carrier[pl.port.device] {
@@ -111,12 +123,6 @@ func (p *ports) open(ctx context.Context) {
 		return
 	}
 	p.devices.Go(func() { p.scout(ctx) })
-}
-
-// close ends it, and waits.
-func (p *ports) close() {
-	p.stop()
-	p.devices.Wait()
 }
 
 // find finds the devices of the addresses that have none yet.
@@ -143,13 +149,21 @@ func (p *ports) find(ctx context.Context) {
 	}
 }
 
+// seek goes on finding devices: one may be watched already.
+func (p *ports) seek(ctx context.Context) {
+	p.find(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell()
+}
+
 // scout goes on looking for devices and neighbours.
 func (p *ports) scout(ctx context.Context) {
 	started := map[*port]bool{}
 	every := time.NewTicker(scoutEvery)
 	defer every.Stop()
 	for {
-		p.find(ctx)
+		p.seek(ctx)
 		for _, each := range p.list() {
 			if !started[each] {
 				started[each] = true
@@ -196,7 +210,7 @@ func (p *ports) learn(ctx context.Context, device string) {
 // serve watches one device, and opens its wire anew when it is another one.
 func (p *ports) serve(ctx context.Context, t *port) {
 	for ctx.Err() == nil {
-		changes, err := p.loop.o.Wires.Watch(ctx, t.device, p.addressesOn(t))
+		changes, err := p.loop.o.Wires.Watch(ctx, t.device, p.addresses())
 		if err == nil {
 			p.follow(ctx, t, changes)
 		}
@@ -208,16 +222,15 @@ func (p *ports) serve(ctx context.Context, t *port) {
 	}
 }
 
-func (p *ports) addressesOn(t *port) []netip.Addr {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var all []netip.Addr
-	for addr, pl := range p.places {
-		if pl.port == t {
-			all = append(all, addr)
-		}
+// addresses are all, on each device: the one of some may be found later.
+func (p *ports) addresses() []netip.Addr { return slices.Collect(maps.Keys(p.places)) }
+
+// at is the place of an address if it is on this device, else nil.
+func (p *ports) at(t *port, address netip.Addr) *place {
+	if pl := p.places[address]; pl != nil && pl.port == t {
+		return pl
 	}
-	return all
+	return nil
 }
 
 // follow handles what happens at a device, and what its wire hears.
@@ -261,7 +274,7 @@ func (p *ports) openWire(ctx context.Context, t *port) <-chan netif.Sighting {
 	if err != nil {
 		return nil // it is tried again; the machine sees that nothing is proved
 	}
-	w.Guard(p.addressesOn(t)...)
+	w.Guard(p.addresses()...)
 	_ = w.Refresh(ctx) // it is repeated
 	gateways := p.loop.o.Wires.OnLink(ctx, t.device, p.loop.gateways())
 	p.mu.Lock()
@@ -285,7 +298,9 @@ func (p *ports) refresh(ctx context.Context, t *port) {
 	gateways := p.loop.o.Wires.OnLink(ctx, t.device, p.loop.gateways())
 	p.mu.Lock()
 	w := t.wire
-	t.gateways = gateways
+	if len(gateways) > 0 { // Without a route for a moment the wire is proved no easier.
+		t.gateways = gateways
+	}
 	p.mu.Unlock()
 	if w != nil {
 		_ = w.Refresh(ctx)
@@ -296,7 +311,7 @@ func (p *ports) refresh(ctx context.Context, t *port) {
 func (p *ports) changed(t *port, c netif.Change) {
 	if c.Kind == netif.AddressGone {
 		p.mu.Lock()
-		pl := p.places[c.Address]
+		pl := p.at(t, c.Address)
 		p.mu.Unlock()
 		if pl != nil {
 			p.loop.lanes[pl.group].look()
@@ -304,20 +319,15 @@ func (p *ports) changed(t *port, c netif.Change) {
 		return
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock() // also while it is handed over: of two devices the later word comes last
 	p.carrier[t.device] = c.Carrier
-	up := p.allUp()
-	news := up != p.said
-	p.said = up
-	p.mu.Unlock()
-	if news {
-		p.loop.queue.say(director.Carrier{Up: up})
-	}
+	p.tell()
 }
 
 // sighted hands over what a wire heard.
 func (p *ports) sighted(t *port, s netif.Sighting) {
 	p.mu.Lock()
-	pl := p.places[s.Address]
+	pl := p.at(t, s.Address)
 	by := director.Answerer{Node: p.nodes[s.MAC.String()], MAC: s.MAC.String()}
 	asked := p.asked(t, s.ID)
 	var proved []*round
@@ -337,10 +347,23 @@ func (p *ports) sighted(t *port, s netif.Sighting) {
 			p.loop.queue.hear(director.WireWorks{Group: p.loop.o.Groups[r.group].Name, Probe: r.probe})
 		}
 	case netif.Claimed:
-		if pl != nil {
+		if pl != nil && p.news(pl) {
 			p.loop.queue.hear(director.ForeignClaim{Group: p.loop.o.Groups[pl.group].Name, By: by})
 		}
 	}
+}
+
+// news tells whether a claim is to be handed over: who floods the network with them
+// must not crowd out heartbeats.
+func (p *ports) news(pl *place) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.clock()
+	if pl.claimed != 0 && now-pl.claimed < claimPause {
+		return false
+	}
+	pl.claimed = now
+	return true
 }
 
 // asked are the questions of the last second up to a number.
@@ -386,7 +409,14 @@ func (p *ports) probe(group int, probe uint64) {
 	r := &round{group: group, probe: probe, unproved: len(places)}
 	for _, pl := range places {
 		wire, q := p.question(pl, r)
-		if wire == nil || wire.Ask(q) != nil || len(q.Gateways) > 0 {
+		if wire == nil {
+			continue
+		}
+		if wire.Ask(q) != nil {
+			p.unasked(pl, q.ID)
+			continue
+		}
+		if len(q.Gateways) > 0 {
 			continue
 		}
 		p.mu.Lock()
@@ -412,6 +442,15 @@ func (p *ports) question(pl *place, r *round) (Wire, netif.Question) {
 	p.forget(t)
 	t.questions = append(t.questions, &question{number: p.number, at: p.clock(), round: r, proved: len(t.gateways) == 0})
 	return t.wire, netif.Question{ID: p.number, Address: pl.addr, Gateways: t.gateways}
+}
+
+// unasked forgets a question that did not go out: nothing proves it.
+func (p *ports) unasked(pl *place, number uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := pl.port; t != nil {
+		t.questions = slices.DeleteFunc(t.questions, func(q *question) bool { return q.number == number })
+	}
 }
 
 // of are a group's places, in their order.

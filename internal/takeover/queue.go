@@ -7,9 +7,10 @@ import (
 	"github.com/monitord/monitord/internal/director"
 )
 
-// mostNews is how many events of the network may wait: more than a second's worth.
-// When the loop is that late they say little about now.
-const mostNews = 1024
+// mostNews is how many events of the network may wait: half a second's worth in a busy
+// cluster. When the loop is that late they say little about now; and it handles them
+// within two ticks or so, which is what a flood of them costs.
+const mostNews = 256
 
 // A queue holds events for the loop. What the network says may be dropped, oldest
 // first; what the own machine says never is.
@@ -57,9 +58,21 @@ func (q *queue) put(e queued) {
 }
 
 func (q *queue) forget(i int) {
-	q.waiting = slices.Delete(q.waiting, i, i+1)
+	if i == 0 { // as nearly always
+		q.waiting[0] = queued{}
+		q.waiting = q.waiting[1:]
+	} else {
+		q.waiting = slices.Delete(q.waiting, i, i+1)
+	}
 	q.news--
 	q.dropped++
+}
+
+// length is how many wait now.
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
 }
 
 // take returns the oldest.

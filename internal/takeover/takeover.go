@@ -145,7 +145,7 @@ type Notice struct {
 	director.Notice
 	// Time is the wall clock's.
 	Time time.Time
-	// Priority is this node's place in the group's order; more is better, 0 none.
+	// Priority is this node's for the group, see [Priority].
 	Priority int
 	// Without is for how long nobody held the group before this node did, as far as
 	// this node can know; negative: that is not known, or not asked.

@@ -17,6 +17,10 @@ type heard struct {
 	at      director.Instant
 }
 
+// rivalSilence is how long a process is silent before another one of a lower number is
+// its successor; that of package heartbeat.
+const rivalSilence = 2 * time.Second
+
 // An ownership is when a group was last known to be held by somebody.
 type ownership struct {
 	known bool
@@ -47,7 +51,10 @@ func (l *Loop) note(m director.Message, now director.Instant) {
 		h = &heard{}
 		l.nodes[m.From] = h
 	}
-	if m.Incarnation < h.message.Incarnation || m.Incarnation == h.message.Incarnation && m.Seq <= h.message.Seq {
+	// A lower number is an old process's, or, after a pause, that of one whose clock went
+	// back and who had forgotten the number before.
+	back := m.Incarnation < h.message.Incarnation && now.Sub(h.at) < rivalSilence
+	if back || m.Incarnation == h.message.Incarnation && m.Seq <= h.message.Seq {
 		return
 	}
 	h.message, h.at = m, now
@@ -66,11 +73,7 @@ func (l *Loop) tell(n director.Notice) {
 	out := Notice{Notice: n, Time: time.Now(), Without: -1}
 	if n.Group != "" {
 		i := l.index(n.Group)
-		set := l.o.Director.Groups[i]
-		holders := l.o.Director.Holders(set)
-		if place := slices.Index(holders, l.o.Director.Self); place >= 0 {
-			out.Priority = len(holders) - place
-		}
+		out.Priority = Priority(l.o.Director, l.o.Director.Groups[i])
 		if n.Kind == director.Transition && n.To == director.Active && n.Reason.Code != director.ReasonAdopted && l.owned[i].known {
 			out.Without = n.At.Sub(l.owned[i].at)
 		}
@@ -82,6 +85,21 @@ func (l *Loop) tell(n director.Notice) {
 		*l.ordered = append(*l.ordered, n.Reason.String())
 	}
 	l.o.Notice(out)
+}
+
+// Priority is this node's for a group, for people and scripts: the one in the
+// configuration, else its place in the group's order; more is better, 0 is none.
+func Priority(c director.Config, g director.Group) int {
+	holders := c.Holders(g)
+	place := slices.Index(holders, c.Self)
+	if place < 0 {
+		return 0
+	}
+	self := slices.IndexFunc(c.Nodes, func(n director.Node) bool { return n.Name == c.Self })
+	if c.Nodes[self].Priority != 0 {
+		return c.Nodes[self].Priority
+	}
+	return len(holders) - place
 }
 
 // remark tells what the loop itself found.
@@ -110,6 +128,12 @@ func (l *Loop) Command(ctx context.Context, command director.Operator) ([]string
 		l.ordered = nil
 	})
 	return said, err
+}
+
+// SetDigest says that the configuration changed, in what is none of the machine's
+// business: the other nodes are told from the next heartbeat on.
+func (l *Loop) SetDigest(digest string) {
+	l.queue.call(func() { l.o.Director.Digest = digest })
 }
 
 // between has the loop call something, and waits for that.

@@ -23,10 +23,12 @@ type works struct {
 	// mended is told what was found stopped, and started again.
 	mended func(detail string)
 	wake   chan struct{}
+	soon   chan struct{} // holds one token while a look is wanted
 
 	mu      sync.Mutex // protects what follows
 	waiting []workJob
-	current context.CancelFunc // ends the start that runs
+	current context.CancelFunc // ends the start, or the look, that runs
+	looking bool               // it is a look
 	ending  bool
 
 	running [2]bool // of the goroutine alone: started and not stopped
@@ -45,18 +47,15 @@ const mostRepairs = 3
 func (w *works) start(part director.Part) { w.put(workJob{part: part}) }
 
 // stop ends the start that runs; those that wait come to nothing, in their turn.
-func (w *works) stop(part director.Part) {
-	w.mu.Lock()
-	if w.current != nil {
-		w.current()
-	}
-	w.mu.Unlock()
-	w.put(workJob{part: part, stop: true})
-}
+func (w *works) stop(part director.Part) { w.put(workJob{part: part, stop: true}) }
 
+// put lets a job wait, and ends what must not hold it up.
 func (w *works) put(j workJob) {
 	w.mu.Lock()
 	w.waiting = append(w.waiting, j)
+	if w.current != nil && (j.stop || w.looking) {
+		w.current()
+	}
 	w.mu.Unlock()
 	w.poke()
 }
@@ -96,7 +95,9 @@ func (w *works) run(ctx context.Context) {
 			select {
 			case <-w.wake:
 			case <-look.C:
-				w.tend(ctx)
+				w.look(ctx)
+			case <-w.soon:
+				w.look(ctx)
 			}
 		}
 	}
@@ -107,7 +108,7 @@ func (w *works) run(ctx context.Context) {
 func (w *works) next(ctx context.Context) (job workJob, starting context.Context, ok, ending bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.current = nil
+	w.current, w.looking = nil, false
 	if len(w.waiting) == 0 {
 		return workJob{}, nil, false, w.ending
 	}
@@ -132,17 +133,29 @@ func (w *works) startPart(ctx context.Context, part director.Part) {
 			err = limited(ctx, r.Start, r.Resource.Start)
 		}
 		if err != nil {
-			detail := fmt.Sprintf("start %s: %v", r.Name, err)
-			if undone := stopAll(context.WithoutCancel(ctx), began); undone != nil {
-				detail += fmt.Sprintf("; and then: %v", undone)
-			}
-			w.say(director.Started{Group: w.group, Part: part, Detail: detail})
+			err = fmt.Errorf("start %s: %w", r.Name, err)
+			w.say(director.Started{Group: w.group, Part: part, Detail: text(w.undo(ctx, err, began))})
 			return
 		}
 		began = append(began, r)
 	}
 	w.running[part] = true
 	w.say(director.Started{Group: w.group, Part: part, OK: true})
+}
+
+// undo stops what was started before something failed: but not when it failed because
+// this process ends, and leaves what runs to the next.
+func (w *works) undo(ctx context.Context, failed error, began []Resource) error {
+	w.mu.Lock()
+	leave := w.ending && ctx.Err() != nil
+	w.mu.Unlock()
+	if leave {
+		return failed
+	}
+	if err := stopAll(context.WithoutCancel(ctx), began); err != nil {
+		return fmt.Errorf("%w; and then: %w", failed, err)
+	}
+	return failed
 }
 
 func (w *works) cancel() {
@@ -180,14 +193,33 @@ func limited(ctx context.Context, limit time.Duration, call func(context.Context
 	return call(ctx)
 }
 
-// tend starts again what should run and does not.
+// look looks at what runs, until something is to be done.
+func (w *works) look(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w.mu.Lock()
+	if len(w.waiting) > 0 || w.ending {
+		w.mu.Unlock()
+		return
+	}
+	w.current, w.looking = cancel, true
+	w.mu.Unlock()
+	w.tend(ctx)
+}
+
+// tend starts again what should run and does not. What it left off when ctx ended
+// says nothing.
 func (w *works) tend(ctx context.Context) {
 	for part, list := range w.parts {
 		if !w.running[part] {
 			continue
 		}
 		for _, r := range list {
-			if err := w.mend(ctx, r); err != nil {
+			err := w.mend(ctx, r)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
 				w.repairs++
 				if w.repairs >= mostRepairs {
 					w.ill(err.Error())
@@ -210,18 +242,9 @@ func (w *works) mend(ctx context.Context, r Resource) error {
 	if err != nil || status == resources.Running {
 		return nil
 	}
-	if w.stopWaits() {
-		return nil
-	}
 	if err := limited(ctx, r.Start, r.Resource.Start); err != nil {
 		return fmt.Errorf("%s was found %s, and does not start again: %w", r.Name, status, err)
 	}
 	w.mended(fmt.Sprintf("%s was found %s, and started again", r.Name, status))
 	return nil
-}
-
-func (w *works) stopWaits() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.waiting) > 0
 }

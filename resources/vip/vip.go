@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/monitord/monitord/internal/netif"
@@ -112,6 +113,8 @@ type Address struct {
 	device, label string
 	lease         time.Duration
 
+	mu sync.Mutex // protects what follows: the device is also asked for while a lease is taken
+
 	// renewed is when the last lease began, by netif.Boottime; 0 if this process gave
 	// none since the last Stop.
 	renewed time.Duration
@@ -132,8 +135,8 @@ func (r *Address) Device(ctx context.Context) (string, error) {
 	if r.device != "" {
 		return r.device, nil
 	}
-	if r.on != "" {
-		return r.on, nil
+	if _, on := r.leased(); on != "" {
+		return on, nil
 	}
 	all, err := netif.Addresses(ctx)
 	if err != nil {
@@ -152,6 +155,19 @@ func (r *Address) Device(ctx context.Context) (string, error) {
 	return device, nil
 }
 
+// leased is when the last lease began, and on which device.
+func (r *Address) leased() (renewed time.Duration, on string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.renewed, r.on
+}
+
+func (r *Address) lay(renewed time.Duration, on string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.renewed, r.on = renewed, on
+}
+
 // Take holds the address for one lease from now, also where somebody else configured
 // it on the same device. It neither begins nor ends after notAfter (0: any time): a
 // lease that came late is taken back before Take returns [netif.ErrLate].
@@ -162,10 +178,11 @@ func (r *Address) Take(ctx context.Context, notAfter time.Duration) (netif.Held,
 	}
 	h, err := netif.Hold(ctx, device, r.prefix, netif.HoldOptions{Label: r.label, Lifetime: r.lease, NotAfter: notAfter})
 	if err != nil {
-		r.on = "" // It may be the device that is gone.
+		renewed, _ := r.leased()
+		r.lay(renewed, "") // It may be the device that is gone.
 		return h, err
 	}
-	r.renewed, r.on = h.Began, device
+	r.lay(h.Began, device)
 	return h, nil
 }
 
@@ -181,16 +198,17 @@ func (r *Address) Start(ctx context.Context) error {
 // may be another director's by now.
 func (r *Address) Renew(ctx context.Context) error {
 	f, err := r.Found(ctx)
+	renewed, _ := r.leased()
 	switch {
 	case err != nil:
 		return err
 	case !f.Held:
 		return fmt.Errorf("renew %s: it is not there: %w", r.prefix, netif.ErrMissing)
-	case f.Permanent && r.renewed == 0:
+	case f.Permanent && renewed == 0:
 		return fmt.Errorf("renew %s: somebody else configured it, for good", r.prefix)
 	}
-	notAfter := r.renewed + r.lease // Made permanent meanwhile, it gets its lease back.
-	if r.renewed == 0 {
+	notAfter := renewed + r.lease // Made permanent meanwhile, it gets its lease back.
+	if renewed == 0 {
 		notAfter = netif.Boottime() + f.Left
 	}
 	_, err = r.Take(ctx, notAfter)
@@ -203,7 +221,8 @@ func (r *Address) Stop(ctx context.Context) error {
 	device, err := r.Device(ctx)
 	switch {
 	case errors.Is(err, netif.ErrMissing):
-		r.renewed = 0
+		_, on := r.leased()
+		r.lay(0, on)
 		return nil // No device has it, none would get it.
 	case err != nil:
 		return err
@@ -211,7 +230,7 @@ func (r *Address) Stop(ctx context.Context) error {
 	if err := netif.Release(ctx, device, r.prefix.Addr()); err != nil {
 		return err
 	}
-	r.renewed, r.on = 0, ""
+	r.lay(0, "")
 	return nil
 }
 

@@ -211,7 +211,7 @@ func TestSysctls(t *testing.T) {
 	cut.Drain = lvs.DrainCut
 	full.Servers[0].Forward = lvs.FullNAT
 	values := func(templates, connections, tracking string) map[string]string {
-		return map[string]string{expireTemplates: templates, expireConnections: connections, conntrack: tracking}
+		return map[string]string{expireTemplates: templates, expireConnections: connections, conntrack: tracking, backupOnly: "0"}
 	}
 	for _, step := range []struct {
 		name  string

@@ -145,6 +145,43 @@ func TestSyncFollows(t *testing.T) {
 	}
 }
 
+// While it only receives connections, the kernel forwards none by the services that
+// these are bound to; a process that is started anew leaves that until it is decided.
+func TestBackupOnly(t *testing.T) {
+	w := newWorld()
+	settings := Settings{Sync: &SyncSettings{Role: SyncBoth, Interface: "eth0"}}
+	k := w.start(t, settings)
+	if !k.Follows() || w.start(t, Settings{}).Follows() {
+		t.Error("who has sync daemons follows, and nobody else")
+	}
+	table := lvs.Table{service(80, 1)}
+	left := table.Clone()
+	left[0].Leave = true
+	is := func(a lvs.Activity, table lvs.Table, want string) {
+		t.Helper()
+		k.SetActivity(a)
+		w.setCleanly(t, k, table)
+		if got := w.sysctls.all()[backupOnly]; got != want {
+			t.Errorf("%s: %s is %s, want %s", a, backupOnly, got, want)
+		}
+	}
+	is(lvs.Waiting, nil, "0")
+	for range 2 {
+		is(lvs.Standby, table, "1")
+		is(lvs.Active, table, "0")
+		is(lvs.Standby, table, "1")
+		k = w.start(t, settings)
+		is(lvs.Waiting, left, "1")
+		is(lvs.Waiting, left, "1")
+		is(lvs.Active, table, "0")
+		k = w.start(t, settings)
+		is(lvs.Waiting, left, "0")
+	}
+	is(lvs.Standby, table, "1")
+	k.Configure(Settings{})
+	is(lvs.Standby, nil, "0")
+}
+
 // A stubborn kernel refuses a kind of call.
 type stubborn struct {
 	ipvs.Access

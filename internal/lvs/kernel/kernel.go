@@ -192,6 +192,15 @@ func (k *Kernel) SetActivity(a lvs.Activity) {
 	k.activity = a
 }
 
+// Follows reports whether there are sync daemons. Connections that the kernel is told
+// of are bound to the servers that it has at that moment, and one of a client with
+// persistence that has none is worth nothing later (ip_vs_check_template).
+func (k *Kernel) Follows() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.settings.Sync != nil
+}
+
 // Set makes the kernel's table equal to the wanted one. Errors of one service
 // are a [lvs.ServiceError] and leave the others alone; that of a kernel that
 // does not answer, or has no IPVS any more, ends the call. After any error the

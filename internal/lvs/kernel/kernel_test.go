@@ -38,7 +38,7 @@ type sysctls struct {
 
 func newSysctls() *sysctls {
 	return &sysctls{
-		values: map[string]string{expireTemplates: "0", expireConnections: "0", conntrack: "0"},
+		values: map[string]string{expireTemplates: "0", expireConnections: "0", conntrack: "0", backupOnly: "0"},
 		denied: map[string]bool{},
 	}
 }

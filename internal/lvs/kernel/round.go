@@ -109,7 +109,7 @@ func (r *round) prepare(ctx context.Context) (errs []error, noFullNAT error) {
 	}
 	rules := r.rulesNow()
 	r.memory.masquerade = r.memory.masquerade || len(rules) > 0
-	raised := r.sysctls(sysctlsFor(decided(r.last)))
+	raised := r.sysctls(r.sysctlsFor(decided(r.last)))
 	errs = []error{r.save()}
 	for _, n := range raised {
 		err := r.raise(n)
@@ -132,7 +132,7 @@ func (r *round) finish(ctx context.Context, p *performer) []error {
 		errs = append(errs, flaw(r.runDaemons(ctx)))
 		r.ran = r.activity
 	}
-	errs = append(errs, r.lower(sysctlsFor(r.last))...)
+	errs = append(errs, r.lower(r.sysctlsFor(r.last))...)
 	if p.cleanAll() {
 		errs = append(errs, r.masqueradeOnly(ctx, r.rulesNow()))
 	}

@@ -13,11 +13,13 @@ import (
 // expireTemplates has clients whose persistent server got weight 0 choose anew;
 // expireConnections ends the connections of a removed server at their next packet
 // instead of dropping their packets; conntrack has them known to netfilter, which
-// has to translate the source for fullnat.
+// has to translate the source for fullnat; backupOnly has a kernel that is told of
+// connections forward none, but take those for an address on lo itself.
 const (
 	expireTemplates   = "net.ipv4.vs.expire_quiescent_template"
 	expireConnections = "net.ipv4.vs.expire_nodest_conn"
 	conntrack         = "net.ipv4.vs.conntrack"
+	backupOnly        = "net.ipv4.vs.backup_only"
 )
 
 // on is what they are set to.
@@ -39,6 +41,16 @@ func sysctlsFor(t lvs.Table) []string {
 		if n.needed {
 			keys = append(keys, n.key)
 		}
+	}
+	return keys
+}
+
+// sysctlsFor adds what a standby needs. While nothing is decided it is as it was.
+func (r *round) sysctlsFor(t lvs.Table) []string {
+	keys := sysctlsFor(t)
+	_, was := r.memory.sysctls[backupOnly]
+	if r.settings.Sync != nil && r.activity == lvs.Standby || was && r.activity == lvs.Waiting {
+		keys = append([]string{backupOnly}, keys...)
 	}
 	return keys
 }

@@ -1,0 +1,99 @@
+//go:build linux
+
+package clustertest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/monitord/monitord/internal/lab"
+)
+
+// telling adds a watch of one web server, of whose state people are told in a file, by
+// whoever holds the group.
+func telling(t *testing.T, file string) edit {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "tell")
+	script := fmt.Sprintf("#!/bin/sh\nup=alert\nfor a; do [ \"$a\" != -u ] || up=upalert; done\necho \"$(uname -n) $up\" >>%s\n", file)
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	watch := fmt.Sprintf(`
+[[watch]]
+group = "first"
+service = "http"
+interval = "300ms"
+monitor = { type = "http", port = 80, path = "/healthz", status = "200", timeout = "1s" }
+  [[watch.period]]
+  alertevery = "1h"
+  alert = [{ type = "exec", program = %[1]q }]
+  upalert = [{ type = "exec", program = %[1]q }]
+`, program)
+	return func(n lab.Node, text string) string {
+		return replaced(t, "[hostgroups]\n", fmt.Sprintf("[hostgroups]\nfirst = [%q]\n", lab.Web(1)))(n, text) + watch
+	}
+}
+
+// TestEndToEndOneOutageOneMail: a server fails, people are told, the director that told
+// them is killed, the server returns: nobody is told anything twice, nor not at all.
+func TestEndToEndOneOutageOneMail(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "told")
+	s := open(t, lab.Settings{}, telling(t, file))
+	told := func() string {
+		text, err := os.ReadFile(file)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(text))
+	}
+	s.begins()
+	s.must(s.Fail("web1"))
+	s.eventually("people are told of the failure", func() bool { return told() != "" })
+	pass(500 * time.Millisecond) // the other director learns that they were
+	s.must(s.Kill9(t.Context(), "dr1"))
+	s.owned("dr2")
+	s.served("dr2")
+	pass(3 * time.Second) // ten rounds
+	if got := told(); got != "dr1 alert" {
+		t.Errorf("of one outage was told: %q", got)
+	}
+	// The next owner knows nothing but what it is handed.
+	s.must(s.Start("dr1"))
+	s.eventually("dr1 stands by", func() bool { return s.role("dr1") == "standby" })
+	pass(2 * time.Second)
+	s.must(s.Switchover(t.Context(), "dr1"))
+	s.owned("dr1")
+	pass(2 * time.Second)
+	s.must(s.Return(t.Context(), "web1"))
+	s.eventually("people are told that it is up", func() bool { return strings.Contains(told(), "upalert") })
+	pass(2 * time.Second)
+	if got := told(); got != "dr1 alert\ndr1 upalert" {
+		t.Errorf("of one outage, that is over, was told: %q", got)
+	}
+}
+
+// TestEndToEndFailureDuringFailover: a server fails when nobody holds the group: the
+// next owner tells, once.
+func TestEndToEndFailureDuringFailover(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "told")
+	s := open(t, lab.Settings{}, telling(t, file))
+	s.begins()
+	s.must(s.Kill9(t.Context(), "dr1"))
+	s.must(s.Fail("web1"))
+	s.owned("dr2")
+	read := func() string {
+		text, _ := os.ReadFile(file) // not yet there
+		return strings.TrimSpace(string(text))
+	}
+	s.eventually("people are told of the failure", func() bool { return read() != "" })
+	pass(2 * time.Second)
+	if got := read(); got != "dr2 alert" {
+		t.Errorf("told: %q", got)
+	}
+}

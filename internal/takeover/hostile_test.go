@@ -1,0 +1,310 @@
+package takeover
+
+import (
+	"context"
+	"net/netip"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/monitord/monitord/internal/director"
+	"github.com/monitord/monitord/internal/netif"
+	"github.com/monitord/monitord/resources"
+)
+
+// said collects what is handed over to the machine.
+type said struct {
+	mu  sync.Mutex
+	all []director.What
+}
+
+func (s *said) say(w director.What) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, w)
+}
+
+// What a Drop has overtaken is answered before it, however fast the kernel is.
+func TestDropComesAfterWhatItOvertook(t *testing.T) {
+	var s said
+	dropped := make(chan struct{})
+	l := newLane(Group{Name: "web"}, netif.Boottime, func(w director.What) {
+		if _, ok := w.(director.LeaseSet); ok {
+			select { // the loop's thread is delayed here
+			case <-dropped:
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		s.say(w)
+		if _, ok := w.(director.Dropped); ok {
+			close(dropped)
+		}
+	})
+	l.renew(0)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		l.drop()
+		l.end()
+	}()
+	for l.poke(); ; { // run begins when the Drop waits
+		l.mu.Lock()
+		waits := len(l.waiting) == 1 && l.waiting[0].kind == drop
+		l.mu.Unlock()
+		if waits {
+			break
+		}
+	}
+	l.run(t.Context())
+	<-over
+	if _, first := s.all[0].(director.LeaseSet); !first || len(s.all) != 2 {
+		t.Errorf("handed over: %+v", s.all)
+	}
+}
+
+// A slowAddress waits for the kernel as long as it may.
+type slowAddress struct {
+	prefix netip.Prefix
+	slow   bool
+	held   bool
+}
+
+func (a *slowAddress) Prefix() netip.Prefix                   { return a.prefix }
+func (a *slowAddress) Device(context.Context) (string, error) { return "eth0", nil }
+func (a *slowAddress) Take(ctx context.Context, _ time.Duration) (netif.Held, error) {
+	if a.slow {
+		<-ctx.Done()
+		return netif.Held{}, netif.ErrLate
+	}
+	a.held = true
+	return netif.Held{}, nil
+}
+
+func (a *slowAddress) Stop(ctx context.Context) error {
+	if ctx.Err() == nil {
+		a.held = false
+	}
+	return ctx.Err()
+}
+func (a *slowAddress) Found(context.Context) (netif.Found, error) { return netif.Found{}, nil }
+
+// When one address came late those before it are taken back at once, though the time
+// for the call is over.
+func TestLateTakeLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := &slowAddress{prefix: netip.MustParsePrefix("192.0.2.100/32")}
+		two := &slowAddress{prefix: netip.MustParsePrefix("192.0.2.101/32"), slow: true}
+		l := newLane(Group{Name: "web", Addresses: []Address{one, two}}, func() time.Duration { return 1 }, (&said{}).say)
+		l.do(t.Context(), laneJob{kind: take, notAfter: 2})
+		if one.held {
+			t.Error("an address is left")
+		}
+	})
+}
+
+// The next process adopts what runs: a start that Quit cuts short is not undone.
+func TestQuitDuringAStartUndoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := pair(t)
+		defer w.endAll()
+		one := w.hosts["dr1"]
+		one.loop.Quit()
+		if err := <-one.over; err != nil {
+			t.Error(err)
+		}
+		one.parts[1].hangs = true // the adopting process starts everything again
+		w.start("dr1")
+		time.Sleep(300 * time.Millisecond)
+		one.loop.Quit()
+		if err := <-one.over; err != nil {
+			t.Error(err)
+		}
+		one.loop = nil
+		if calls := one.parts[0].calls; calls[len(calls)-1] == "stop" {
+			t.Errorf("the table went: %v\n%s", one.parts[0].calls, w.story())
+		}
+	})
+}
+
+// A resource whose state cannot be found out must not hold up a move.
+type mute struct{ fakeResource }
+
+func (m *mute) Status(ctx context.Context) (resources.Status, error) {
+	<-ctx.Done()
+	return resources.Stopped, ctx.Err()
+}
+
+func TestStopEndsALookThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s said
+		var list []Resource
+		for range 3 {
+			list = append(list, Resource{Name: "script", Resource: &mute{}, Start: 20 * time.Second, Stop: 20 * time.Second})
+		}
+		w := &works{
+			group: "web", parts: [2][]Resource{director.Before: list}, every: 10 * time.Second, say: s.say, wake: make(chan struct{}, 1),
+			ill: func(string) {}, mended: func(string) {},
+		}
+		go w.run(t.Context())
+		w.start(director.Before)
+		time.Sleep(11 * time.Second)
+		began := time.Now()
+		w.stop(director.Before)
+		w.end()
+		for {
+			synctest.Wait()
+			s.mu.Lock()
+			n := len(s.all)
+			s.mu.Unlock()
+			if n == 2 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("the stop waited %v for the look", took)
+		}
+	})
+}
+
+// A flood of events must not keep the clock from the machine.
+func TestFloodDoesNotStopTheClock(t *testing.T) {
+	c := director.Config{Self: "dr1", Nodes: []director.Node{{Name: "dr1"}}, Timings: director.DefaultTimings()}
+	ticks := make(chan struct{}, 1)
+	l := New(Settings{Director: c, Watchdog: func() {
+		select {
+		case ticks <- struct{}{}:
+		default:
+		}
+	}})
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() { _ = l.Run(ctx) })
+	all.Go(func() {
+		for ctx.Err() == nil {
+			l.queue.put(queued{news: true, own: func() {
+				for began := netif.Boottime(); netif.Boottime()-began < 20*time.Microsecond; {
+					runtime.Gosched() // as long as an answer takes
+				}
+			}})
+		}
+	})
+	for range 20 {
+		select {
+		case <-ticks:
+		case <-time.After(5 * time.Second):
+			t.Error("no tick in five seconds")
+		}
+		if t.Failed() {
+			break
+		}
+	}
+	stop()
+	all.Wait()
+}
+
+// A deafWire does not send what is asked while it is deaf.
+type deafWire struct {
+	fakeWire
+	deaf bool
+}
+
+func (w *deafWire) Ask(netif.Question) error {
+	if w.deaf {
+		return netif.ErrMissing
+	}
+	return nil
+}
+
+// A question that did not go out is not proved by the next one.
+func TestQuestionThatWasNotSentProvesNothing(t *testing.T) {
+	l := New(Settings{Groups: []Group{{Name: "web", Addresses: []Address{&slowAddress{prefix: netip.MustParsePrefix("192.0.2.100/32")}}}}})
+	wire := &deafWire{deaf: true}
+	p := l.ports
+	p.find(t.Context())
+	device := p.byName["eth0"]
+	device.wire, device.gateways = wire, []netip.Addr{netip.MustParseAddr("192.0.2.1")}
+	p.probe(0, 1)
+	wire.deaf = false
+	p.probe(0, 2)
+	p.sighted(device, netif.Sighting{Kind: netif.Works, ID: p.number})
+	for e, ok := l.queue.take(); ok; e, ok = l.queue.take() {
+		if w := e.what.(director.WireWorks); w.Probe != 2 {
+			t.Errorf("probe %d is proved", w.Probe)
+		}
+	}
+}
+
+// lateAddress knows its device later.
+type lateAddress struct {
+	slowAddress
+	known bool
+}
+
+func (a *lateAddress) Device(context.Context) (string, error) {
+	if !a.known {
+		return "", netif.ErrMissing
+	}
+	return "eth0", nil
+}
+
+// Also when the device of an address is found that carries others already, the machine
+// learns that all are connected now.
+func TestAllDevicesAreFoundLater(t *testing.T) {
+	one := &slowAddress{prefix: netip.MustParsePrefix("192.0.2.100/32")}
+	two := &lateAddress{slowAddress: slowAddress{prefix: netip.MustParsePrefix("2001:db8::100/128")}}
+	l := New(Settings{Groups: []Group{{Name: "web", Addresses: []Address{one, two}}}, Wires: fakeWires{&host{}}})
+	p := l.ports
+	if p.look(t.Context()) {
+		t.Error("an address without a device counts as connected")
+	}
+	p.changed(p.byName["eth0"], netif.Change{Kind: netif.CarrierChange, Index: 1, Carrier: true})
+	two.known = true
+	p.seek(t.Context())
+	if e, _ := l.queue.take(); e.what != (director.Carrier{Up: true}) {
+		t.Errorf("handed over: %+v", e.what)
+	}
+}
+
+// An address whose device is found later is watched, too.
+func TestAddressWhoseDeviceIsFoundLaterIsWatched(t *testing.T) {
+	one := &slowAddress{prefix: netip.MustParsePrefix("192.0.2.100/32")}
+	two := &lateAddress{slowAddress: slowAddress{prefix: netip.MustParsePrefix("192.0.2.101/32")}}
+	l := New(Settings{Groups: []Group{{Name: "web", Addresses: []Address{one, two}}}, Wires: fakeWires{&host{}}})
+	p := l.ports
+	p.find(t.Context())
+	device := p.byName["eth0"]
+	wire := &guardedWire{}
+	l.o.Wires = guardedWires{fakeWires{&host{}}, wire}
+	p.openWire(t.Context(), device)
+	two.known = true
+	p.find(t.Context())
+	if len(wire.guarded) != 2 {
+		t.Errorf("guarded are %v", wire.guarded)
+	}
+	p.sighted(device, netif.Sighting{Kind: netif.Claimed, Address: two.prefix.Addr()})
+	p.sighted(device, netif.Sighting{Kind: netif.Claimed, Address: two.prefix.Addr()})
+	if n := l.queue.length(); n != 1 {
+		t.Errorf("%d claims were handed over, want the first of two at once", n)
+	}
+	p.changed(device, netif.Change{Kind: netif.AddressGone, Address: two.prefix.Addr()})
+	if n := len(l.lanes[0].waiting); n != 1 {
+		t.Errorf("%d looks for an address that went", n)
+	}
+}
+
+type guardedWire struct {
+	fakeWire
+	guarded []netip.Addr
+}
+
+func (w *guardedWire) Guard(all ...netip.Addr) { w.guarded = all }
+
+type guardedWires struct {
+	fakeWires
+	wire *guardedWire
+}
+
+func (w guardedWires) Open(context.Context, string) (Wire, error) { return w.wire, nil }
