@@ -20,7 +20,7 @@ sealed with it. It is printed, or written to FILE with mode 600; a file that is 
 already is left alone.
 
 To change a key without a pause, write the new one behind the old one in key_file on
-all nodes, then before it, then take the old one out, with a reload each time.`,
+all nodes, then before it, then take the old one out, with a restart (SIGUSR2) of each node every time.`,
 		Example: "  monitord keygen /etc/monitord/cluster.key",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -61,10 +61,11 @@ type claim struct {
 	mac     net.HardwareAddr
 	unicast bool // sent to one machine, as an answer is
 	answer  bool // in the form of an answer: ARP's reply, ND's solicited advertisement
+	probe   bool // no claim, but the question of who wants it: RFC 5227 section 1.1
 }
 
-// readFrame reads who claims an address. Frames that claim nothing, such as the
-// probes of RFC 5227, and those that a kernel would drop too are not ok.
+// readFrame reads who claims an address, or wants it. Other frames, and those that a
+// kernel would drop too, are not ok.
 func readFrame(raw []byte) (c claim, ok bool) {
 	if len(raw) < etherHeader {
 		return claim{}, false
@@ -87,6 +88,9 @@ func (c claim) readARP(raw []byte) (claim, bool) {
 	c.address = netip.AddrFrom4([4]byte(raw[14:]))
 	c.mac = net.HardwareAddr(append([]byte(nil), raw[8:14]...))
 	c.answer = op == arpReply
+	if op == arpRequest && c.address.IsUnspecified() {
+		c.address, c.probe = netip.AddrFrom4([4]byte(raw[24:])), true
+	}
 	return c, (op == arpRequest || op == arpReply) && !c.address.IsUnspecified()
 }
 

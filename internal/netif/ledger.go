@@ -50,6 +50,12 @@ func (l *ledger) hear(c claim, now time.Duration) []Sighting {
 	seen := func(k SightingKind, id uint64) {
 		all = append(all, Sighting{Kind: k, ID: id, Address: c.address, MAC: c.mac, At: now, Alone: c.unicast})
 	}
+	if c.probe {
+		if slices.Contains(l.guarded, c.address) {
+			seen(Sought, 0)
+		}
+		return all
+	}
 	if a, ok := l.asked[c.address]; ok && now-a.at <= askedLately {
 		seen(Answered, a.id)
 	}

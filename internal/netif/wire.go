@@ -43,6 +43,9 @@ const (
 	Works
 	// Claimed: somebody said that a guarded address is his.
 	Claimed
+	// Sought: somebody asked, as before taking it, whether a guarded address is free.
+	// IPv4 only: the question for an IPv6 address is that of everybody who sends to it.
+	Sought
 )
 
 func (k SightingKind) String() string {
@@ -53,6 +56,8 @@ func (k SightingKind) String() string {
 		return "works"
 	case Claimed:
 		return "claimed"
+	case Sought:
+		return "sought"
 	}
 	return fmt.Sprintf("sighting %d", int(k))
 }

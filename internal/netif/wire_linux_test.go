@@ -174,8 +174,8 @@ func TestForeignClaim(t *testing.T) {
 		ours, theirs := openWire(t, a), openWire(t, b)
 		guarded := netip.MustParseAddr(vip)
 		ours.Guard(guarded)
-		// Another address, a question of somebody who has it not, and what is announced
-		// here are no claims.
+		// Another address, a question of somebody who has it not (which is seen for what it
+		// is), and what is announced here are no claims.
 		for _, err := range []error{
 			ours.Announce(guarded), theirs.Announce(guarded.Next()),
 			theirs.Ask(netif.Question{ID: 1, Address: guarded}), theirs.Announce(guarded),
@@ -185,6 +185,11 @@ func TestForeignClaim(t *testing.T) {
 			}
 		}
 		mac := macOf(t, b)
+		if guarded.Is4() {
+			if s := heard(t, ours); s.Kind != netif.Sought || s.Address != guarded || s.MAC.String() != mac {
+				t.Errorf("got %+v, want that %s is sought by %s", s, vip, mac)
+			}
+		}
 		if s := heard(t, ours); s.Kind != netif.Claimed || s.Address != guarded || s.MAC.String() != mac || s.ID != 0 {
 			t.Errorf("got %+v, want a claim of %s by %s", s, vip, mac)
 		}

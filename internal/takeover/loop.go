@@ -39,6 +39,7 @@ type Loop struct {
 	carriers   map[string]bool
 	nodes      map[string]*heard
 	owned      []ownership
+	rivals     []rivalry // by group
 	gaps       gaps
 	isolation  string            // how the loop is kept from waiting for others
 	ordered    *[]string         // collects what is told about an operator's command
@@ -62,7 +63,7 @@ func New(o Settings) *Loop {
 	l := &Loop{
 		o: o, queue: newQueue(), ended: make(chan struct{}),
 		conditions: make([]map[string]string, len(o.Groups)), fit: make([]bool, len(o.Groups)),
-		carriers: map[string]bool{}, nodes: map[string]*heard{}, owned: make([]ownership, len(o.Groups)),
+		carriers: map[string]bool{}, nodes: map[string]*heard{}, owned: make([]ownership, len(o.Groups)), rivals: make([]rivalry, len(o.Groups)),
 	}
 	l.disk = newDisk(o.Save, o.Memory, l.queue.say)
 	for i, g := range o.Groups {

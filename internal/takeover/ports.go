@@ -350,6 +350,10 @@ func (p *ports) sighted(t *port, s netif.Sighting) {
 		if pl != nil && p.news(pl) {
 			p.loop.queue.hear(director.ForeignClaim{Group: p.loop.o.Groups[pl.group].Name, By: by})
 		}
+	case netif.Sought:
+		if pl != nil && by.Node != "" && p.news(pl) {
+			p.loop.queue.call(func() { p.loop.sought(pl.group, by) })
+		}
 	}
 }
 

@@ -231,3 +231,31 @@ func TestFrozenLoopDoesNotRenew(t *testing.T) {
 		}
 	})
 }
+
+// TestRivalsDoNotTakeTogether: two that do not hear each other start in the same
+// instant, and the wire is silent for both.
+func TestRivalsDoNotTakeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, "dr1", "dr2")
+		w.deaf = true
+		w.start("dr1")
+		w.start("dr2")
+		defer w.endAll()
+		time.Sleep(30 * time.Second)
+		w.expect(t, "dr1", 11*time.Second)
+	})
+}
+
+// TestRivalThatTakesNothing is given way for a while only.
+func TestRivalThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, "dr1", "dr2")
+		w.hosts["dr1"].parts[1].hangs = true
+		w.deaf = true
+		w.start("dr1")
+		w.start("dr2")
+		defer w.endAll()
+		time.Sleep(30 * time.Second)
+		w.expect(t, "dr2", 13*time.Second)
+	})
+}

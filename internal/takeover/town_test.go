@@ -28,6 +28,7 @@ type town struct {
 	mu    sync.Mutex
 	hosts map[string]*host
 	gone  map[string]bool // nodes whose cable is pulled
+	deaf  bool            // no message arrives, whoever sends it
 	// dual is for how long two kernels held an address, without for how long none did.
 	since  time.Time
 	dual   time.Duration
@@ -130,7 +131,7 @@ func (w *town) start(name string) {
 	}
 	h.memory.Incarnation = NextIncarnation(h.memory)
 	h.loop = New(Settings{
-		Director: c, Groups: []Group{g}, Heartbeats: h, Gateways: fakeGateways{h}, Wires: fakeWires{h}, Memory: h.memory,
+		Director: c, Nodes: w.nodes(), Groups: []Group{g}, Heartbeats: h, Gateways: fakeGateways{h}, Wires: fakeWires{h}, Memory: h.memory,
 		Save:     func(m Memory) error { h.memory = m; return nil },
 		Notice:   func(n Notice) { h.said = append(h.said, n); w.say(name, n) },
 		Boottime: func() time.Duration { return time.Since(w.began) + time.Hour },
@@ -169,7 +170,7 @@ func (h *host) Send(to string, m director.Message) error {
 	time.AfterFunc(500*time.Microsecond, func() {
 		w := h.town
 		w.mu.Lock()
-		lost := w.gone[h.name] || w.gone[to] || w.hosts[to].inbox == nil
+		lost := w.deaf || w.gone[h.name] || w.gone[to] || w.hosts[to].inbox == nil
 		inbox := w.hosts[to].inbox
 		w.mu.Unlock()
 		if lost {
@@ -269,8 +270,11 @@ func (f fakeAddress) Found(context.Context) (netif.Found, error) {
 type fakeWires struct{ h *host }
 
 func (f fakeWires) Open(context.Context, string) (Wire, error) {
-	f.h.wire = &fakeWire{h: f.h, heard: make(chan netif.Sighting, 256)}
-	return f.h.wire, nil
+	wire := &fakeWire{h: f.h, heard: make(chan netif.Sighting, 256)}
+	f.h.town.mu.Lock()
+	defer f.h.town.mu.Unlock()
+	f.h.wire = wire
+	return wire, nil
 }
 
 func (f fakeWires) Watch(_ context.Context, _ string, _ []netip.Addr) (<-chan netif.Change, error) {
@@ -281,7 +285,23 @@ func (f fakeWires) Watch(_ context.Context, _ string, _ []netip.Addr) (<-chan ne
 func (f fakeWires) OnLink(_ context.Context, _ string, all []netip.Addr) []netip.Addr { return all }
 func (f fakeWires) Carrier(context.Context, string) bool                              { return true }
 
-func (f fakeWires) Neighbours(context.Context, string) ([]netif.Neighbour, error) { return nil, nil }
+func (f fakeWires) Neighbours(context.Context, string) ([]netif.Neighbour, error) {
+	var all []netif.Neighbour
+	for _, h := range f.h.town.hosts {
+		all = append(all, netif.Neighbour{Address: h.address(), MAC: h.mac})
+	}
+	return all, nil
+}
+
+func (h *host) address() netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, 10 + h.mac[5]}) }
+
+func (w *town) nodes() []Node {
+	var all []Node
+	for _, h := range w.hosts {
+		all = append(all, Node{h.name, []netip.Addr{h.address()}})
+	}
+	return all
+}
 
 // A fakeWire is asked, and the kernels answer.
 type fakeWire struct {
@@ -298,6 +318,12 @@ func (f *fakeWire) Ask(q netif.Question) error {
 			return
 		}
 		for name, other := range w.hosts {
+			if name != f.h.name && other.wire != nil && !w.gone[name] {
+				select {
+				case other.wire.heard <- netif.Sighting{Kind: netif.Sought, Address: q.Address, MAC: f.h.mac}:
+				default: // nobody reads there any more
+				}
+			}
 			if _, held := other.ends[q.Address]; held && name != f.h.name && !w.gone[name] {
 				f.heard <- netif.Sighting{Kind: netif.Answered, ID: q.ID, Address: q.Address, MAC: other.mac}
 			}
