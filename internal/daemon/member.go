@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/monitord/monitord/internal/config"
@@ -110,10 +111,8 @@ func (c *cluster) knows(command director.Command, o control.Command) error {
 }
 
 func among(what, name string, all []string) error {
-	for _, one := range all {
-		if one == name {
-			return nil
-		}
+	if slices.Contains(all, name) {
+		return nil
 	}
 	return fmt.Errorf("no %s %q; there are %s", what, name, strings.Join(all, ", "))
 }

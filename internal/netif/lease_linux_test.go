@@ -244,7 +244,7 @@ func TestFind(t *testing.T) {
 				}
 				most, least := lease-(before-h.Ended), lease-(after-h.Began)
 				// Around a whole second it may be told short by one, never long.
-				if whole := (before - h.Began + 20*time.Millisecond) / time.Second; whole > 0 && before-h.Began-whole*time.Second < 60*time.Millisecond {
+				if held := before - h.Began + 20*time.Millisecond; held >= time.Second && held%time.Second < 80*time.Millisecond {
 					least -= time.Second
 				}
 				// The counter moves in steps of up to 10 ms, and is read as hundredths.
