@@ -4,7 +4,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/monitord/monitord/internal/cli.Version=$(VERSION)
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build demo test e2e sim check bench fuzz clean
+.PHONY: build demo test e2e soak sim check bench ha-bench fuzz clean
 
 build: ## one static binary: bin/monitord
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/monitord ./cmd/monitord
@@ -18,6 +18,9 @@ test: build ## every layer of tests, a line for each
 e2e: ## the tests that need the kernel's IPVS, here or in a virtual machine (RUN=regexp PKG=./folder)
 	go run ./internal/kernellab/run -v $(if $(RUN),-run '$(RUN)') $(PKG)
 
+soak: build ## random faults in namespaces, with all that is promised checked (MINUTES=n SEED=x)
+	go run ./internal/soak/run -binary bin/monitord -minutes $(or $(MINUTES),10) $(if $(SEED),-seed $(SEED))
+
 sim: ## who may hold the address, under random faults (SEEDS=n FIRST=n; SEED=x tells one story, SHRINK=1 VERBOSE=1)
 	SEEDS=$(or $(SEEDS),20000) SEED=$(SEED) go test ./internal/director/sim -run '$(if $(SEED),Simulation$$,Simulation$$|Mutation)' -count=1 -v -timeout 0
 
@@ -27,6 +30,9 @@ check: ## vet, format and lint
 
 bench: ## figures, as ratios against a peer in the same run
 	go test -run '^$$' -bench . -benchtime 2s ./...
+
+ha-bench: build ## what clients see of every fault, beside keepalived (REPEAT=n KEEPALIVED=n LANES=n ONLY=regexp)
+	go run ./internal/habench/run -binary bin/monitord -repeat $(or $(REPEAT),10) -keepalived $(or $(KEEPALIVED),3) -lanes $(or $(LANES),2) -only '$(ONLY)'
 
 fuzz: ## every fuzz target for FUZZTIME (default 10s)
 	@sh .ci/fuzz $(or $(FUZZTIME),10s)

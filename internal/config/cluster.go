@@ -38,8 +38,8 @@ type Cluster struct {
 	Stonith *Stonith
 	// Watchdog is the path of the device, "" for none.
 	Watchdog string
-	// Interfaces must be up for this node to hold anything. None named: each group
-	// needs the devices of its own addresses.
+	// Interfaces must be up for this node to hold anything, besides the devices of all
+	// addresses.
 	Interfaces []string
 	// Require lists watches that must be good.
 	Require []Require

@@ -212,8 +212,11 @@ func (l *Loop) mayHold(g director.Group) bool {
 func (l *Loop) step(what director.What) {
 	now := l.now()
 	l.gaps.at(time.Duration(now), l.o.Director.Timings.Gap)
-	if e, ok := what.(director.Heard); ok {
+	switch e := what.(type) {
+	case director.Heard:
 		l.note(e.Message, now)
+	case director.WireAnswered:
+		l.owned[l.index(e.Group)] = ownership{true, now} // its owner's kernel goes on
 	}
 	state, actions := director.Step(l.o.Director, l.state, director.Event{At: now, What: what})
 	l.state = state

@@ -50,6 +50,11 @@ func TestKilledOwnerIsTakenOverFromWhenItsLeaseEnds(t *testing.T) {
 		w.hosts["dr1"].loop = nil
 		time.Sleep(3 * time.Second)
 		w.expect(t, "dr2", 150*time.Millisecond)
+		notices := w.hosts["dr2"].said
+		i := slices.IndexFunc(notices, func(n Notice) bool { return n.To == director.Active })
+		if i < 0 || notices[i].Without < 50*time.Millisecond || notices[i].Without > 150*time.Millisecond {
+			t.Errorf("told time without owner: %+v", notices[max(0, i)])
+		}
 		for _, r := range w.hosts["dr2"].parts {
 			if !r.running() {
 				t.Errorf("%s does not run", r.name)
