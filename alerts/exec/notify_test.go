@@ -12,7 +12,7 @@ import (
 // TestNotifyScript calls a script as keepalived 2.2 does: its own arguments first,
 // then INSTANCE, the name, the state and the priority (notify in keepalived.conf(5)).
 func TestNotifyScript(t *testing.T) {
-	a, folder := shell(t, `for i; do echo "$i"; done > args; env | grep -E "^(MONITORD|MON_GROUP)" | sort > env`, func(c *Config) {
+	a, folder := shell(t, `for i; do echo "$i"; done > args; env | grep -E "^(MONITORD_STATE|MONITORD_PRIORITY|MON_GROUP)=" | sort > env`, func(c *Config) {
 		c.Style, c.Args = "keepalived", []string{"own", "a b"}
 	})
 	e := alerts.Event{

@@ -16,10 +16,10 @@ import (
 // does not know it ignores, with a line in the journal.
 func unitKeys() map[string][]string {
 	return map[string][]string{
-		"Unit": {"Description", "After", "Wants"},
+		"Unit": {"Description", "After", "Wants", "StartLimitIntervalSec", "StartLimitBurst"},
 		"Service": {
 			"Type", "RemainAfterExit", "EnvironmentFile", "ExecStart", "ExecReload", "ExecStop", "Restart", "RestartSec",
-			"KillMode", "TimeoutStartSec", "TimeoutStopSec", "RuntimeDirectory", "StateDirectory", "StateDirectoryMode",
+			"RestartKillSignal", "KillMode", "TimeoutStartSec", "TimeoutStopSec", "RuntimeDirectory", "StateDirectory", "StateDirectoryMode",
 			"LimitNOFILE", "CapabilityBoundingSet", "AmbientCapabilities", "NoNewPrivileges", "ProtectSystem", "ProtectHome",
 			"PrivateTmp", "ProtectControlGroups", "ProtectClock", "ProtectHostname", "ProtectKernelModules",
 			"ProtectKernelLogs", "RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID",
