@@ -33,7 +33,7 @@ var floors = map[string]int{
 
 	"internal/daemon": 5, "internal/cli": 5,
 
-	"internal/clustertest": 6, "internal/habench": 6, "internal/habench/run": 7, "internal/soak": 6, "internal/soak/run": 7,
+	"internal/clustertest": 6, "internal/habench": 5, "internal/habench/run": 6, "internal/soak": 5, "internal/soak/run": 6,
 
 	"": 6, "cmd/monitord": 6,
 }
