@@ -20,7 +20,7 @@ func unitKeys() map[string][]string {
 		"Service": {
 			"Type", "RemainAfterExit", "EnvironmentFile", "ExecStart", "ExecReload", "ExecStop", "Restart", "RestartSec",
 			"RestartKillSignal", "KillMode", "TimeoutStartSec", "TimeoutStopSec", "RuntimeDirectory", "StateDirectory", "StateDirectoryMode",
-			"LimitNOFILE", "CapabilityBoundingSet", "AmbientCapabilities", "NoNewPrivileges", "ProtectSystem", "ProtectHome",
+			"LimitNOFILE", "CPUWeight", "CapabilityBoundingSet", "AmbientCapabilities", "NoNewPrivileges", "ProtectSystem", "ProtectHome",
 			"PrivateTmp", "ProtectControlGroups", "ProtectClock", "ProtectHostname", "ProtectKernelModules",
 			"ProtectKernelLogs", "RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID",
 			"LockPersonality", "MemoryDenyWriteExecute", "SystemCallArchitectures",
