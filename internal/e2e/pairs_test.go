@@ -380,10 +380,10 @@ func TestKernelDoubleMaster(t *testing.T) {
 	served("rs1", "rs2")
 	p.daemons[0].Stop(t)
 	p.owners.End()
-	told(t, script+".vs1", "one BACKUP 2", "one MASTER 2", "one BACKUP 2", "one MASTER 2", "one BACKUP 2")
-	told(t, script+".vs1", "two BACKUP 1", "two MASTER 1", "two BACKUP 1")
-	told(t, script+".vs2", "one BACKUP 1", "one MASTER 1", "one BACKUP 1", "one MASTER 1", "one BACKUP 1")
-	told(t, script+".vs2", "two BACKUP 2", "two MASTER 2", "two BACKUP 2")
+	told(t, script+".vs1", "one BACKUP 200", "one MASTER 200", "one BACKUP 200", "one MASTER 200", "one BACKUP 200", "one STOP 200")
+	told(t, script+".vs1", "two BACKUP 200", "two MASTER 200", "two BACKUP 200", "two STOP 200")
+	told(t, script+".vs2", "one BACKUP 100", "one MASTER 100", "one BACKUP 100", "one MASTER 100", "one BACKUP 100", "one STOP 100")
+	told(t, script+".vs2", "two BACKUP 100", "two MASTER 100", "two BACKUP 100", "two STOP 100")
 }
 
 // told fails the test unless the script was told this of a group, in this order. More
