@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,16 +44,7 @@ func showCluster(ctx context.Context, out io.Writer, socket string, asJSON bool)
 	defer cancel()
 	client := control.NewClient(socket)
 	if asJSON {
-		var raw json.RawMessage
-		if err := client.Cluster(ctx, &raw); err != nil {
-			return err
-		}
-		var text bytes.Buffer
-		if err := json.Indent(&text, raw, "", "  "); err != nil {
-			return fmt.Errorf("read the daemon's answer: %w", err)
-		}
-		_, err := fmt.Fprintln(out, text.String())
-		return err
+		return printAnswer(ctx, out, client.Cluster)
 	}
 	var v daemon.ClusterView
 	if err := client.Cluster(ctx, &v); err != nil {

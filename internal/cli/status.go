@@ -73,16 +73,7 @@ func showStatus(ctx context.Context, out io.Writer, socket string, args []string
 	defer cancel()
 	client := control.NewClient(socket)
 	if asJSON {
-		var raw json.RawMessage
-		if err := client.Status(ctx, &raw); err != nil {
-			return err
-		}
-		var text bytes.Buffer
-		if err := json.Indent(&text, raw, "", "  "); err != nil {
-			return fmt.Errorf("read the daemon's answer: %w", err)
-		}
-		_, err := fmt.Fprintln(out, text.String())
-		return err
+		return printAnswer(ctx, out, client.Status)
 	}
 	var s daemon.Status
 	if err := client.Status(ctx, &s); err != nil {
@@ -94,6 +85,20 @@ func showStatus(ctx context.Context, out io.Writer, socket string, args []string
 	printWatches(out, s)
 	printVirtuals(out, s.Virtuals)
 	return nil
+}
+
+// printAnswer prints all of an answer as JSON, for programs.
+func printAnswer(ctx context.Context, out io.Writer, ask func(context.Context, any) error) error {
+	var raw json.RawMessage
+	if err := ask(ctx, &raw); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := json.Indent(&text, raw, "", "  "); err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	_, err := fmt.Fprintln(out, text.String())
+	return err
 }
 
 func printWatches(out io.Writer, s daemon.Status) {
