@@ -40,6 +40,9 @@ func (m *machine) standby(g *group) {
 		return
 	}
 	g.phase = Asking
+	if g.to != m.self {
+		g.to = -1 // it was released for one that cannot take it now: whoever is first goes on
+	}
 	m.claimNew(g)
 	m.to(g, Acquiring, m.freed(g))
 	m.reserve(g)

@@ -33,10 +33,16 @@ func (w *World) oneOwner(group int) *Violation {
 			}
 		}
 	}
-	if best := w.belongs(group); best != "" && best != w.nodes[owner].name {
+	if best := w.belongs(group); best != "" && best != w.nodes[owner].name && !w.pinned(owner, group) {
 		return wrong("6 failback", "is at %s, and should be at %s", w.nodes[owner].name, best)
 	}
 	return nil
+}
+
+// pinned tells whether an operator's FailbackNow put a group where it is: to the best
+// that was there then.
+func (w *World) pinned(owner, group int) bool {
+	return w.had(FailbackNow) && w.nodes[owner].machine.Groups()[group].Refusal.Code == director.ReasonPinned
 }
 
 func (w *World) wants(group int, p director.Part) bool {
