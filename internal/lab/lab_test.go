@@ -330,7 +330,13 @@ func TestLanes(t *testing.T) {
 			})
 		}
 	})
-	eventually(t, func() bool { return left(t) == before })
+	var after traces
+	defer func() {
+		if after != before {
+			t.Errorf("left is %+v, before there was %+v", after, before)
+		}
+	}()
+	eventually(t, func() bool { after = left(t); return after == before })
 }
 
 // traces is what there is of this process: descriptors, children, namespaces of its
