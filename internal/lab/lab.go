@@ -133,9 +133,8 @@ type Dual struct {
 	At       time.Duration // when it was first so; 0 if it never was
 }
 
-// None reports whether no instant had two owners. One question that two answered is no
-// instant: a handover may have come between the answers.
-func (d Dual) None() bool { return d.Kernels == 0 && d.Sampled == 0 && d.Answered <= 1 }
+// None reports whether no instant had two owners.
+func (d Dual) None() bool { return d.Kernels == 0 && d.Sampled == 0 && d.Answered == 0 }
 
 // A Row says what became of one fault, until the next.
 type Row struct {

@@ -414,7 +414,7 @@ func TestEnvironment(t *testing.T) {
 
 // Who may write a program that root runs is root.
 func TestTrusted(t *testing.T) {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 && os.Getenv("MONITORD_REQUIRE_ALL") != "1" {
 		t.Skip("only root is kept from running others' programs")
 	}
 	tests := []struct {
