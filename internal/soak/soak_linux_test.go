@@ -72,8 +72,7 @@ func TestJudge(t *testing.T) {
 	}{
 		"none":                             {lab.Dual{}, episode{faults: []fault{pulled}}, false},
 		"an instant":                       {lab.Dual{Kernels: 1}, episode{faults: []fault{pulled}}, true},
-		"a neighbour may have seen it":     {lab.Dual{Answered: 1}, episode{faults: []fault{pulled}}, false},
-		"a neighbour saw it":               {lab.Dual{Answered: 2}, episode{faults: []fault{pulled}}, true},
+		"a neighbour saw it":               {lab.Dual{Answered: 1}, episode{faults: []fault{pulled}}, true},
 		"a second, several faults":         {lab.Dual{Kernels: time.Second}, several, false},
 		"longer than a lease, several too": {lab.Dual{Sampled: 1500 * time.Millisecond}, several, true},
 	} {
