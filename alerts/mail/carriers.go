@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/wording"
 )
 
 // carrier makes what the configuration asks for: a server, or sendmail.
@@ -29,7 +30,7 @@ func (c Config) carrier(site alerts.Site) (carrier, error) {
 	if s.helo == "" {
 		s.helo = hostname(site)
 	}
-	if strings.ContainsFunc(s.helo, func(r rune) bool { return r <= ' ' || isControl(r) }) {
+	if strings.ContainsFunc(s.helo, func(r rune) bool { return r <= ' ' || wording.IsControl(r) }) {
 		return nil, alerts.BadKey("helo", "%q is not a host name", s.helo)
 	}
 	if s.encryption, err = c.encryption(host, port); err != nil {
@@ -66,7 +67,7 @@ func (c Config) program() (carrier, error) {
 func splitServer(text string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(text)
 	n, numeric := strconv.ParseUint(port, 10, 16)
-	if err != nil || host == "" || numeric != nil || n == 0 || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || isControl(r) }) {
+	if err != nil || host == "" || numeric != nil || n == 0 || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || wording.IsControl(r) }) {
 		return "", "", alerts.BadKey("server", "%q is not \"host:port\", such as \"mail.example.com:587\" or \"[::1]:25\"", text)
 	}
 	return host, port, nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/wording"
 )
 
 // An envelope is who writes to whom.
@@ -52,7 +53,7 @@ func parseAddresses(key string, list []string) ([]*mail.Address, error) {
 // "--" before the addresses would do, but not every sendmail knows it.
 func parseAddress(key, text string) (*mail.Address, error) {
 	a, err := mail.ParseAddress(text)
-	if err != nil || strings.HasPrefix(a.Address, "-") || strings.ContainsFunc(text, isControl) {
+	if err != nil || strings.HasPrefix(a.Address, "-") || strings.ContainsFunc(text, wording.IsControl) {
 		return nil, alerts.BadKey(key, "%q is not a mail address: write \"user@host\" or \"Name <user@host>\"", text)
 	}
 	return a, nil

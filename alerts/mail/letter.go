@@ -13,6 +13,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/wording"
 )
 
 // A letter is a finished mail and where it goes.
@@ -67,7 +68,7 @@ func (v envelope) seal(e alerts.Event, subject, body string) (letter, error) {
 
 // headerText makes any text safe for a header field: one line, not too long.
 // Without it a monitor's output could begin a header field of its own.
-func headerText(s string) string { return clip(oneLine(s), headerLimit) }
+func headerText(s string) string { return wording.Clip(wording.OneLine(s), headerLimit) }
 
 func dated(e alerts.Event) time.Time {
 	if e.Time.IsZero() {

@@ -59,6 +59,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/wording"
 )
 
 // Config is the alert's table in the configuration.
@@ -134,7 +135,7 @@ func (m *mailer) Send(ctx context.Context, e alerts.Event) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("mail: %w", err)
 	}
-	subject, body, complaint := m.text.render(newMessage(e, m.director))
+	subject, body, complaint := m.text.render(wording.New(e, m.director))
 	l, err := m.envelope.seal(e, subject, body)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"github.com/monitord/monitord/alerts/alerttest"
 	"github.com/monitord/monitord/internal/mailsink"
 	"github.com/monitord/monitord/internal/plugin"
+	"github.com/monitord/monitord/internal/wording"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -254,7 +255,7 @@ func TestSubjects(t *testing.T) {
 			e := failure()
 			e.Kind, e.Testing, e.Hosts, e.Summary = tt.kind, tt.testing, tt.hosts, tt.summary
 			text := mustParse(t)
-			if got, _, _ := text.render(newMessage(e, "")); got != tt.want {
+			if got, _, _ := text.render(wording.New(e, "")); got != tt.want {
 				t.Errorf("subject %q, want %q", got, tt.want)
 			}
 		})
@@ -436,7 +437,7 @@ func TestLongOutputIsCut(t *testing.T) {
 	if want := "… 983040 more bytes left out\n"; !strings.HasSuffix(text, want) {
 		t.Errorf("the body ends in %q, want %q", text[len(text)-60:], want)
 	}
-	if n := len(text); n < outputLimit || n > outputLimit+2000 {
+	if n := len(text); n < wording.OutputLimit || n > wording.OutputLimit+2000 {
 		t.Errorf("the body has %d bytes", n)
 	}
 	for line := range bytes.SplitSeq(sent(t, e, func(*Config) {}).Raw, []byte("\r\n")) {
@@ -525,7 +526,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"helo", func(c *Config) { c.Server, c.HELO = "m:25", "two words" }, `helo: "two words" is not a host name`},
 		{"timeout", func(c *Config) { c.Timeout = 0 }, `timeout: must be more than 0, such as "30s"`},
 		{"subject, syntax", func(c *Config) { c.Subject = "{{.State" }, `subject: subject:1: unclosed action`},
-		{"subject, field", func(c *Config) { c.Subject = "{{.Stat}}" }, `subject: subject:1:2: executing "subject" at <.Stat>: can't evaluate field Stat in type mail.message` + fields},
+		{"subject, field", func(c *Config) { c.Subject = "{{.Stat}}" }, `subject: subject:1:2: executing "subject" at <.Stat>: can't evaluate field Stat in type wording.Message` + fields},
 		{"subject, empty", func(c *Config) { c.Subject = " " }, `subject: is empty for an event of kind "failure"; leave the key out for the default text`},
 		{"body, function", func(c *Config) { c.Body = "\n{{upper .State}}" }, `body: body:2: function "upper" not defined`},
 		{"body, empty for up", func(c *Config) { c.Body = "{{if .Kind.Failing}}down{{end}}" }, `body: is empty for an event of kind "up"; leave the key out for the default text`},

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/monitord/monitord/internal/runcmd"
+
+	"github.com/monitord/monitord/internal/wording"
 )
 
 // A program delivers by a program with the arguments of sendmail(8), which every
@@ -36,7 +38,7 @@ func (p *program) carry(ctx context.Context, l letter) error {
 	case r.TimedOut && !r.Leftover: // a leftover means that sendmail itself had ended
 		return fmt.Errorf("sendmail: %s: %s: %w", p.path, r, ctx.Err())
 	case r.Exit != 0:
-		return fmt.Errorf("sendmail: %s: %s: %s", p.path, r, clip(oneLine(string(r.Output)), replyLimit))
+		return fmt.Errorf("sendmail: %s: %s: %s", p.path, r, wording.Clip(wording.OneLine(string(r.Output)), replyLimit))
 	}
 	return nil
 }

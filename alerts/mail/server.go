@@ -17,6 +17,7 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/wording"
 )
 
 type encryption int
@@ -135,7 +136,7 @@ func (s *server) login(ctx context.Context, c *smtp.Client) error {
 	if offer == "" {
 		return fmt.Errorf("mail server %s: offers no login (AUTH)", s.addr)
 	}
-	return fmt.Errorf("mail server %s: offers only logins that are not supported: %s", s.addr, clip(oneLine(offer), replyLimit))
+	return fmt.Errorf("mail server %s: offers only logins that are not supported: %s", s.addr, wording.Clip(wording.OneLine(offer), replyLimit))
 }
 
 // discreet takes the password out of an error: some servers repeat the line that
@@ -161,7 +162,7 @@ func (s *server) discreet(err error) error {
 
 // quote returns a server's reply as one line.
 func quote(reply *textproto.Error) string {
-	return fmt.Sprintf("%03d %s", reply.Code, clip(oneLine(reply.Msg), replyLimit))
+	return fmt.Sprintf("%03d %s", reply.Code, wording.Clip(wording.OneLine(reply.Msg), replyLimit))
 }
 
 // transact hands over the letter. It returns the recipients that were refused

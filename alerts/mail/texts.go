@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
-	"time"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/wording"
 )
 
 // The default texts put first what matters on a phone: what is down, then what
@@ -80,8 +80,8 @@ func parseText(key, text string) (*template.Template, error) {
 	if err != nil {
 		return nil, alerts.BadKey(key, "%s", templateFault(err))
 	}
-	for _, e := range samples() {
-		got, err := execute(t, newMessage(e, "director"))
+	for _, e := range wording.Samples() {
+		got, err := execute(t, wording.New(e, "director"))
 		if err != nil {
 			return nil, alerts.BadKey(key, "%s; %s", templateFault(err), fieldsHelp)
 		}
@@ -95,32 +95,9 @@ func parseText(key, text string) (*template.Template, error) {
 // templateFault drops the prefix that text/template puts before everything.
 func templateFault(err error) string { return strings.TrimPrefix(err.Error(), "template: ") }
 
-// samples are the events that templates are tried on.
-func samples() []alerts.Event {
-	began := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
-	down := alerts.Event{
-		Kind: alerts.Failure, Group: "web", Service: "http", Description: "the shop", Period: "always",
-		Time: began.Add(time.Minute),
-		Hosts: []alerts.Host{
-			{Name: "web1", State: alerts.HostUp, Since: began.Add(-time.Hour)},
-			{Name: "web2", State: alerts.HostDown, Since: began, Reason: "connection refused", Concerned: true},
-			{Name: "web3", Reason: "no address"},
-		},
-		Summary: "web2", Output: []byte("web2\nweb2 down: connection refused\n"), Reason: "failure 3 of alertafter 3",
-		Exit: new(1), Previous: "\n", Events: 3, FirstFailure: began, LastFailure: began.Add(time.Minute),
-		LastSuccess: began.Add(-time.Minute), Ack: "operator: on it", TrapIntended: "web:trap", Outage: "sample",
-		Env: []string{"SITE=north"},
-	}
-	up := down
-	up.Kind, up.Status, up.Exit, up.Ack = alerts.Up, 1, new(0), ""
-	up.Hosts = append([]alerts.Host(nil), down.Hosts...)
-	up.Hosts[1].State, up.Hosts[1].Reason = alerts.HostUp, ""
-	return []alerts.Event{down, up}
-}
-
 // render returns the mail's texts. If a template fails on this event its default
 // takes the place, and the complaint says so.
-func (t texts) render(m message) (subject, body string, complaint error) {
+func (t texts) render(m wording.Message) (subject, body string, complaint error) {
 	subject, badSubject := executeOr(t.subject, defaultSubject, m)
 	body, badBody := executeOr(t.body, defaultBody, m)
 	complaint = errors.Join(badSubject, badBody)
@@ -128,15 +105,15 @@ func (t texts) render(m message) (subject, body string, complaint error) {
 		body = fmt.Sprintf("%s\n\nThis is the default text: %v\n", body, complaint)
 		complaint = fmt.Errorf("%w: %w", alerts.ErrDelivered, complaint)
 	}
-	return subject, plain(body), complaint
+	return subject, wording.Plain(body), complaint
 }
 
-func executeOr(t *template.Template, otherwise string, m message) (string, error) {
+func executeOr(t *template.Template, otherwise string, m wording.Message) (string, error) {
 	text, err := execute(t, m)
 	if err == nil {
 		return text, nil
 	}
-	err = fmt.Errorf("the template of the %s failed: %s", t.Name(), clip(oneLine(templateFault(err)), summaryLimit))
+	err = fmt.Errorf("the template of the %s failed: %s", t.Name(), wording.Clip(wording.OneLine(templateFault(err)), wording.SummaryLimit))
 	// The default's own failure would show in every test; the summary remains.
 	text, failed := execute(template.Must(template.New("default").Parse(otherwise)), m)
 	if failed != nil {
@@ -145,7 +122,7 @@ func executeOr(t *template.Template, otherwise string, m message) (string, error
 	return text, err
 }
 
-func execute(t *template.Template, m message) (string, error) {
+func execute(t *template.Template, m wording.Message) (string, error) {
 	var out limitedBuffer
 	if err := t.Execute(&out, m); err != nil {
 		return "", err

@@ -1,4 +1,4 @@
-package mail
+package wording
 
 import (
 	"fmt"
@@ -7,17 +7,18 @@ import (
 	"unicode"
 )
 
-func isControl(r rune) bool {
+// IsControl reports whether r has no place in a line of text.
+func IsControl(r rune) bool {
 	// The two separators end a line for some readers.
 	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
 }
 
-// oneLine returns s as valid UTF-8 without control characters, runs of white
+// OneLine returns s as valid UTF-8 without control characters, runs of white
 // space made one blank.
-func oneLine(s string) string {
+func OneLine(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.Map(func(r rune) rune {
-		if isControl(r) {
+		if IsControl(r) {
 			return ' '
 		}
 		return r
@@ -25,10 +26,10 @@ func oneLine(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// plain returns s as valid UTF-8 with lines ending in "\n" and no control
+// Plain returns s as valid UTF-8 with lines ending in "\n" and no control
 // character but these and tabs: no escape sequence reaches somebody's terminal,
 // and no NUL, which servers refuse, a server.
-func plain(s string) string {
+func Plain(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
 	return strings.Map(func(r rune) rune {
@@ -39,8 +40,8 @@ func plain(s string) string {
 	}, s)
 }
 
-// clip shortens s to at most limit characters.
-func clip(s string, limit int) string {
+// Clip shortens s to at most limit characters.
+func Clip(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}

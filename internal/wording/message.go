@@ -1,4 +1,7 @@
-package mail
+// Package wording puts events in words, for alerts that write to people and to
+// programs: who is concerned, how the group is, how long it lasted. What comes
+// from monitors and their hosts is bounded and free of control characters.
+package wording
 
 import (
 	"fmt"
@@ -10,16 +13,16 @@ import (
 
 // Bounds on what comes from monitors.
 const (
-	outputLimit  = 64 << 10 // bytes of a monitor's output in a mail
-	reasonLimit  = 300      // characters of a host's reason
-	summaryLimit = 300      // characters of a summary, description or the like
-	nameLimit    = 64       // characters of a host's name in the subject
-	namesLimit   = 3        // hosts named in the subject; of more, all but two are counted
+	OutputLimit  = 64 << 10 // bytes of a monitor's output
+	ReasonLimit  = 300      // characters of a host's reason
+	SummaryLimit = 300      // characters of a summary, description or the like
+	nameLimit    = 64       // characters of a host's name in Who
+	namesLimit   = 3        // hosts named in Who; of more, all but two are counted
 )
 
-// A message is what the templates see: the event, put in words. The fields and
-// methods are documented for users in the package comment.
-type message struct {
+// A Message is what templates see: the event, put in words. Its fields and methods
+// are documented for users in the package comment of alerts/mail.
+type Message struct {
 	alerts.Event
 	// Hosts shadows the event's: without the disabled, texts made one line.
 	Hosts []alerts.Host
@@ -28,33 +31,34 @@ type message struct {
 	Director string
 }
 
-// newMessage copies what it changes: the event belongs to the engine.
-func newMessage(e alerts.Event, director string) message {
-	m := message{Event: e, Director: director, Output: capped(e.Output)}
-	m.Group, m.Service, m.Period = oneLine(e.Group), oneLine(e.Service), oneLine(e.Period)
+// New puts an event in words; director is the name of this machine. It copies what
+// it changes: the event belongs to the engine.
+func New(e alerts.Event, director string) Message {
+	m := Message{Event: e, Director: director, Output: capped(e.Output)}
+	m.Group, m.Service, m.Period = OneLine(e.Group), OneLine(e.Service), OneLine(e.Period)
 	for _, text := range []*string{&m.Description, &m.Summary, &m.Reason, &m.Ack, &m.TrapIntended} {
-		*text = clip(oneLine(*text), summaryLimit)
+		*text = Clip(OneLine(*text), SummaryLimit)
 	}
 	for _, h := range e.Hosts {
 		if h.Disabled {
 			continue
 		}
-		h.Name, h.Reason = oneLine(h.Name), clip(oneLine(h.Reason), reasonLimit)
+		h.Name, h.Reason = OneLine(h.Name), Clip(OneLine(h.Reason), ReasonLimit)
 		m.Hosts = append(m.Hosts, h)
 	}
 	return m
 }
 
 func capped(output []byte) string {
-	left := len(output) - outputLimit
+	left := len(output) - OutputLimit
 	if left <= 0 {
-		return strings.TrimRight(plain(string(output)), "\n")
+		return strings.TrimRight(Plain(string(output)), "\n")
 	}
-	return fmt.Sprintf("%s\n… %d more bytes left out", plain(string(output[:outputLimit])), left)
+	return fmt.Sprintf("%s\n… %d more bytes left out", Plain(string(output[:OutputLimit])), left)
 }
 
 // State returns the event in a word or two.
-func (m message) State() string {
+func (m Message) State() string {
 	if m.Kind == alerts.Test {
 		if m.Testing == alerts.Test {
 			return "TEST"
@@ -89,7 +93,7 @@ func stateOf(k alerts.Kind) string {
 }
 
 // recovering reports whether the event says that hosts are up.
-func (m message) recovering() bool {
+func (m Message) recovering() bool {
 	kind := m.Kind
 	if kind == alerts.Test {
 		kind = m.Testing
@@ -99,10 +103,10 @@ func (m message) recovering() bool {
 
 // Who names the hosts that the event is about, so that it fits a subject, and
 // puts them in proportion to the group. Where no host is named it is the summary.
-func (m message) Who() string {
+func (m Message) Who() string {
 	concerned := m.Concerned()
 	if len(concerned) == 0 {
-		return clip(m.Summary, nameLimit)
+		return Clip(m.Summary, nameLimit)
 	}
 	if len(concerned) <= namesLimit {
 		text := shortNames(concerned)
@@ -121,7 +125,7 @@ func (m message) Who() string {
 
 // tally says how the group is, next to the names of the hosts concerned; "" if
 // that would add nothing.
-func (m message) tally() string {
+func (m Message) tally() string {
 	all, up, down := len(m.Hosts), len(m.in(alerts.HostUp)), len(m.in(alerts.HostDown))
 	switch {
 	case all == 1:
@@ -143,34 +147,34 @@ func (m message) tally() string {
 func shortNames(hosts []alerts.Host) string {
 	names := make([]string, len(hosts))
 	for i, h := range hosts {
-		names[i] = clip(h.Name, nameLimit)
+		names[i] = Clip(h.Name, nameLimit)
 	}
 	return strings.Join(names, ", ")
 }
 
 // Concerned lists the hosts that the event is about.
-func (m message) Concerned() []alerts.Host {
+func (m Message) Concerned() []alerts.Host {
 	return m.filter(func(h alerts.Host) bool { return h.Concerned })
 }
 
-func (m message) in(state alerts.HostState) []alerts.Host {
+func (m Message) in(state alerts.HostState) []alerts.Host {
 	return m.filter(func(h alerts.Host) bool { return h.State == state })
 }
 
 // OthersDown lists the hosts that are down and that the event is not about.
-func (m message) OthersDown() []alerts.Host { return m.others(alerts.HostDown) }
+func (m Message) OthersDown() []alerts.Host { return m.others(alerts.HostDown) }
 
 // OthersUnknown is OthersDown for those of which nothing is known.
-func (m message) OthersUnknown() []alerts.Host { return m.others(alerts.HostUnknown) }
+func (m Message) OthersUnknown() []alerts.Host { return m.others(alerts.HostUnknown) }
 
 // OthersUp is OthersDown for those that are up.
-func (m message) OthersUp() []alerts.Host { return m.others(alerts.HostUp) }
+func (m Message) OthersUp() []alerts.Host { return m.others(alerts.HostUp) }
 
-func (m message) others(state alerts.HostState) []alerts.Host {
+func (m Message) others(state alerts.HostState) []alerts.Host {
 	return m.filter(func(h alerts.Host) bool { return h.State == state && !h.Concerned })
 }
 
-func (m message) filter(keep func(alerts.Host) bool) []alerts.Host {
+func (m Message) filter(keep func(alerts.Host) bool) []alerts.Host {
 	var kept []alerts.Host
 	for _, h := range m.Hosts {
 		if keep(h) {
@@ -181,7 +185,7 @@ func (m message) filter(keep func(alerts.Host) bool) []alerts.Host {
 }
 
 // Names joins the names of hosts.
-func (m message) Names(hosts []alerts.Host) string {
+func (m Message) Names(hosts []alerts.Host) string {
 	names := make([]string, len(hosts))
 	for i, h := range hosts {
 		names[i] = h.Name
@@ -190,7 +194,7 @@ func (m message) Names(hosts []alerts.Host) string {
 }
 
 // Line describes a host: "web1 down since 03:12:04 (5m): no answer".
-func (m message) Line(h alerts.Host) string {
+func (m Message) Line(h alerts.Host) string {
 	text := h.Name + " " + h.State.String()
 	if !h.Since.IsZero() {
 		text += " since " + m.Clock(h.Since)
@@ -205,7 +209,7 @@ func (m message) Line(h alerts.Host) string {
 }
 
 // Clock returns a time in the event's zone, without the date on the event's day.
-func (m message) Clock(t time.Time) string {
+func (m Message) Clock(t time.Time) string {
 	t = t.In(m.Time.Location())
 	if t.Format(time.DateOnly) == m.Time.Format(time.DateOnly) {
 		return t.Format(time.TimeOnly)
@@ -214,7 +218,7 @@ func (m message) Clock(t time.Time) string {
 }
 
 // When returns the event's own time in full, "" if it has none.
-func (m message) When() string {
+func (m Message) When() string {
 	if m.Time.IsZero() {
 		return ""
 	}
@@ -222,7 +226,7 @@ func (m message) When() string {
 }
 
 // Lasted returns how long the outage has lasted, "" without one.
-func (m message) Lasted() string {
+func (m Message) Lasted() string {
 	if m.FirstFailure.IsZero() || m.Time.Before(m.FirstFailure) {
 		return ""
 	}
@@ -230,4 +234,4 @@ func (m message) Lasted() string {
 }
 
 // Recovering reports whether the event says that hosts came up.
-func (m message) Recovering() bool { return m.recovering() }
+func (m Message) Recovering() bool { return m.recovering() }
