@@ -6,6 +6,7 @@ import (
 	"github.com/monitord/monitord"
 
 	_ "github.com/monitord/monitord/alerts/exec"
+	_ "github.com/monitord/monitord/alerts/file"
 	_ "github.com/monitord/monitord/alerts/ipvs"
 	_ "github.com/monitord/monitord/alerts/mail"
 	_ "github.com/monitord/monitord/monitors/exec"
