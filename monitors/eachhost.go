@@ -11,8 +11,9 @@ import (
 )
 
 // A Probe tests one host: nil is up, an [Untested] error unknown, any other
-// error down with that reason.
-type Probe func(ctx context.Context, host string) error
+// error down with that reason. In took it writes how long each phase was that it
+// got through, whatever the outcome.
+type Probe func(ctx context.Context, host string, took *Timings) error
 
 // EachHost makes a Monitor of a plain probe. At most limit hosts (at least one)
 // are tested at once; timeout bounds each probe and is what makes a silent host
@@ -58,7 +59,7 @@ func (m *eachHost) one(run context.Context, host string) (r HostResult) {
 	ctx, cancel := context.WithTimeout(run, m.timeout)
 	defer cancel()
 	start := time.Now()
-	err := m.probe(ctx, host)
+	err := m.probe(ctx, host, &r.Timings)
 	switch {
 	case err == nil:
 		r.Verdict, r.Took = Up, time.Since(start)

@@ -87,6 +87,9 @@ type HostResult struct {
 	// Took is the time that the answer needed (a ping's mean round trip, a
 	// whole HTTP request); 0 when there was none.
 	Took time.Duration
+	// Timings are the phases of that time that the probe got through, also if the
+	// host is down.
+	Timings Timings
 }
 
 // A Result is what a completed run found out.

@@ -369,6 +369,7 @@ name = "web-vip"
 		{"check -c " + p.config, 0, "ok, 1 watch, 0 virtual services", ""},
 		{"check -c " + bad.config, 1, "", "did you mean"},
 		{"check -c " + p.folder + "/nowhere.toml", 1, "", "nowhere.toml"},
+		{"test monitor web:tcp -c " + p.config, 0, "(connect ", ""},
 		{"test monitor web:tcp -c " + p.config, 0, "1 of 1 up", ""},
 		{"test monitor web:tpc -c " + p.config, 1, "", "there are web:tcp"},
 		{"test alert web:tcp -c " + p.config, 1, "", "no such alert"},

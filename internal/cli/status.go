@@ -210,16 +210,7 @@ func printWatch(out io.Writer, all []engine.WatchStatus, name string) error {
 			fmt.Fprintf(out, "could not test: %s\n", w.Unknown)
 		}
 		fmt.Fprintf(out, "monitor %s, %d results, %d failures in a row, last success %s ago\n\n", w.Monitor, w.Runs, w.Failures, ago(w.LastGood))
-		table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(table, "HOST\tSTATE\tSINCE\tREASON")
-		for _, h := range w.Hosts {
-			text := h.State
-			if h.Disabled {
-				text += " (disabled)"
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", h.Name, text, ago(h.Since), h.Reason)
-		}
-		_ = table.Flush()
+		printHosts(out, w.Hosts)
 		fmt.Fprintln(out, "\nlast decisions:")
 		for _, d := range w.Decisions {
 			fmt.Fprintf(out, "  %s  %s\n", d.At.Format("15:04:05.000"), decision(d))
@@ -236,6 +227,34 @@ func printWatch(out io.Writer, all []engine.WatchStatus, name string) error {
 		names[i] = all[i].Group + ":" + all[i].Service
 	}
 	return fmt.Errorf("no watch %q; there are %s", name, strings.Join(names, ", "))
+}
+
+func printHosts(out io.Writer, hosts []engine.HostStatus) {
+	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(table, "HOST\tSTATE\tSINCE\tTOOK\tREASON")
+	for _, h := range hosts {
+		text := h.State
+		if h.Disabled {
+			text += " (disabled)"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", h.Name, text, ago(h.Since), took(h), h.Reason)
+	}
+	_ = table.Flush() // a terminal that is gone needs no table
+}
+
+// took is what the last run of a host took: in all if it answered, and by phase.
+func took(h engine.HostStatus) string {
+	var parts []string
+	if h.Took > 0 {
+		parts = append(parts, time.Duration(h.Took*float64(time.Second)).Round(10*time.Microsecond).String())
+	}
+	if h.Timings != nil {
+		parts = append(parts, h.Timings.String())
+	}
+	if len(parts) == 0 {
+		return "-"
+	}
+	return strings.Join(parts, ": ")
 }
 
 func decision(d engine.DecisionStatus) string {

@@ -68,6 +68,9 @@ func testMonitor(c *cobra.Command, w *config.Watch) error {
 			up++
 			h.Reason = h.Took.Round(10 * time.Microsecond).String()
 		}
+		if phases := h.Timings.String(); phases != "" {
+			h.Reason += " (" + phases + ")"
+		}
 		fmt.Fprintf(table, "%s\t%s\t%s\n", h.Host, h.Verdict, h.Reason)
 	}
 	_ = table.Flush() // a terminal that is gone needs no table

@@ -34,10 +34,10 @@ const patience = 30 * time.Second
 
 func init() {
 	monitors.Register("test-always", struct{}{}, func(struct{}, monitors.Site) (monitors.Monitor, error) {
-		return monitors.EachHost(8, time.Second, func(context.Context, string) error { return nil }), nil
+		return monitors.EachHost(8, time.Second, func(context.Context, string, *monitors.Timings) error { return nil }), nil
 	})
 	monitors.Register("test-half", struct{}{}, func(struct{}, monitors.Site) (monitors.Monitor, error) {
-		return monitors.EachHost(8, time.Second, func(_ context.Context, host string) error {
+		return monitors.EachHost(8, time.Second, func(_ context.Context, host string, _ *monitors.Timings) error {
 			if strings.HasSuffix(host, ".3") {
 				return errors.New("down")
 			}

@@ -82,16 +82,23 @@ func (d *Dialer) usable(a netip.Addr) bool {
 // that answers, trying each for a fair share of the time that is left. The
 // connection breaks off when ctx is done: reads and writes then end with a
 // timeout. An error has passed [Verdict] and names the address that it is about.
-func (d *Dialer) Dial(ctx context.Context, t Target) (net.Conn, error) {
+// What each phase took is added to took, by the connection's first read too.
+func (d *Dialer) Dial(ctx context.Context, t Target, took *monitors.Timings) (*Conn, error) {
+	start := time.Now()
 	addrs, err := d.lookup(ctx, t)
 	if err != nil {
 		return nil, monitors.Untested(err)
 	}
+	if !t.Addr.IsValid() {
+		took.Resolve += time.Since(start)
+	}
 	var failures []error
+	start = time.Now()
 	for i, addr := range addrs {
 		conn, err := d.connect(ctx, netip.AddrPortFrom(addr, t.Port), len(addrs)-i)
 		if err == nil {
-			return bind(ctx, conn), nil
+			took.Connect += time.Since(start)
+			return newConn(bind(ctx, conn), took), nil
 		}
 		failures = append(failures, err)
 		if ctx.Err() != nil {

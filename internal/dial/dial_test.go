@@ -130,7 +130,7 @@ func TestDial(t *testing.T) {
 					host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
 					from <- host
 				})
-				conn, err := newDialer(t, source, "any").Dial(t.Context(), target(t, entry))
+				conn, err := newDialer(t, source, "any").Dial(t.Context(), target(t, entry), new(monitors.Timings))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -156,7 +156,7 @@ func TestSourceIsUsed(t *testing.T) {
 		host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
 		from <- host
 	})
-	conn, err := newDialer(t, "127.0.0.2", "").Dial(t.Context(), target(t, entry))
+	conn, err := newDialer(t, "127.0.0.2", "").Dial(t.Context(), target(t, entry), new(monitors.Timings))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestDialFails(t *testing.T) {
 			d.NameServer = c.server
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
-			conn, err := d.Dial(ctx, target(t, c.entry))
+			conn, err := d.Dial(ctx, target(t, c.entry), new(monitors.Timings))
 			if err == nil {
 				conn.Close()
 				t.Fatal("connected, want an error")
@@ -233,7 +233,7 @@ func TestSilentHost(t *testing.T) {
 			entry := dialtest.Dropped(t, address)
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			conn, err := newDialer(t, "", "").Dial(ctx, target(t, entry))
+			conn, err := newDialer(t, "", "").Dial(ctx, target(t, entry), new(monitors.Timings))
 			if err == nil {
 				conn.Close()
 				t.Fatal("connected, want a timeout")
@@ -260,7 +260,7 @@ func TestNextAddress(t *testing.T) {
 	d.NameServer = dialtest.NameServer(t, dialtest.Addresses, "127.0.0.1", "127.0.0.2")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	conn, err := d.Dial(ctx, target(t, "web.example.:"+port))
+	conn, err := d.Dial(ctx, target(t, "web.example.:"+port), new(monitors.Timings))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestNextAddress(t *testing.T) {
 func TestConnectionEndsWithContext(t *testing.T) {
 	entry := dialtest.Serve(t, "127.0.0.1", dialtest.Hang)
 	ctx, cancel := context.WithCancel(t.Context())
-	conn, err := newDialer(t, "", "").Dial(ctx, target(t, entry))
+	conn, err := newDialer(t, "", "").Dial(ctx, target(t, entry), new(monitors.Timings))
 	if err != nil {
 		t.Fatal(err)
 	}

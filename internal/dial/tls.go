@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"os"
 	"time"
 
@@ -110,17 +109,19 @@ func (t *TLS) identify(k TLSKeys) error {
 // host, is what the certificate must be for, and what SNI asks for unless it is
 // an address. An error has passed [Verdict]; that ctx is done must be asked of
 // ctx. Whatever the outcome, conn stays the caller's to close.
-func (t *TLS) Handshake(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
+func (t *TLS) Handshake(ctx context.Context, conn *Conn, name string) (*Conn, error) {
+	start := time.Now()
 	config := t.config.Clone()
 	config.ServerName = name
-	secure := tls.Client(conn, config)
+	secure := tls.Client(conn.Conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("the TLS handshake failed: %w", Broken(err))
 	}
+	inside := conn.secured(secure, start)
 	if err := t.lifetime(secure.ConnectionState(), time.Now()); err != nil {
 		return nil, err
 	}
-	return secure, nil
+	return inside, nil
 }
 
 // lifetime judges how long the certificate is still good for.

@@ -68,9 +68,9 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-func shake(t *testing.T, client *dial.TLS, entry, name string) (net.Conn, error) {
+func shake(t *testing.T, client *dial.TLS, entry, name string) (*dial.Conn, error) {
 	t.Helper()
-	raw, err := newDialer(t, "", "").Dial(t.Context(), target(t, entry))
+	raw, err := newDialer(t, "", "").Dial(t.Context(), target(t, entry), new(monitors.Timings))
 	if err != nil {
 		t.Fatal(err)
 	}

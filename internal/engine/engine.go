@@ -48,6 +48,7 @@ type Engine struct {
 	actions    map[string]alerts.Alert
 	quorums    map[string]*config.Quorum
 	deliveries map[watch.Key]map[string]Delivery
+	measured   map[watch.Key][]monitors.HostResult // of the last run
 	site       *config.Site
 	running    bool
 	saver      *state.Saver             // nil before Run, and without a memory
@@ -82,7 +83,7 @@ func New(site *config.Site, log logrus.FieldLogger) (*Engine, error) {
 // Resume is [New] for an engine that goes on where the one before it ended, or was
 // killed: what was counted, alerted, acknowledged and disabled is so still.
 func Resume(site *config.Site, log logrus.FieldLogger, memory Memory) (*Engine, error) {
-	e := &Engine{log: log, tick: make(chan struct{}, 1), deliveries: map[watch.Key]map[string]Delivery{}, skipped: map[watch.Key]watch.Skip{}, memory: memory}
+	e := &Engine{log: log, tick: make(chan struct{}, 1), deliveries: map[watch.Key]map[string]Delivery{}, measured: map[watch.Key][]monitors.HostResult{}, skipped: map[watch.Key]watch.Skip{}, memory: memory}
 	e.confirmed, e.quorate, e.news = map[watch.Key][]watch.ToldSubject{}, map[string]*quorumState{}, make(chan struct{}, 1)
 	sending, stop := context.WithCancel(context.Background())
 	e.outbox, e.stopSending = newOutbox(sending, e.delivered), stop
@@ -120,6 +121,7 @@ func (e *Engine) adopt(site *config.Site) {
 		e.watches[w.Key] = w
 		maps.Copy(e.actions, w.Actions)
 	}
+	maps.DeleteFunc(e.measured, func(key watch.Key, _ []monitors.HostResult) bool { return e.watches[key] == nil })
 	e.adoptQuorums(site)
 }
 
@@ -268,8 +270,10 @@ func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
 	var notices []watch.Notice
 	if err != nil {
 		notices = e.set.CouldNotTest(now, w.Key, err.Error())
+		delete(e.measured, w.Key)
 	} else {
 		notices = e.set.Result(now, w.Key, verdicts(r))
+		e.measured[w.Key] = r.Hosts
 	}
 	changes, decisions := e.set.News(w.Key)
 	if !calm || len(notices)+len(changes)+len(decisions) > 0 || !e.set.Calm(w.Key) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/monitord/monitord/internal/schedule"
 	"github.com/monitord/monitord/internal/watch"
+	"github.com/monitord/monitord/monitors"
 )
 
 // Status is a snapshot of all watches, in the order of the configuration.
@@ -50,6 +51,31 @@ type HostStatus struct {
 	Since    *time.Time `json:"since,omitempty"`
 	Reason   string     `json:"reason,omitempty"`
 	Disabled bool       `json:"disabled"`
+	// Took is what the answer needed at the last run, in seconds; 0 when there was
+	// none, or no run since the start.
+	Took    float64  `json:"seconds,omitzero"`
+	Timings *Timings `json:"timings,omitempty"` // nil if the last run had no phases
+}
+
+// Timings are [monitors.Timings], in seconds.
+type Timings struct {
+	Resolve   float64 `json:"resolve,omitzero"`
+	Connect   float64 `json:"connect,omitzero"`
+	TLS       float64 `json:"tls,omitzero"`
+	FirstByte float64 `json:"first_byte,omitzero"`
+}
+
+func timings(t monitors.Timings) *Timings {
+	if t == (monitors.Timings{}) {
+		return nil
+	}
+	return &Timings{Resolve: t.Resolve.Seconds(), Connect: t.Connect.Seconds(), TLS: t.TLS.Seconds(), FirstByte: t.FirstByte.Seconds()}
+}
+
+// String lists the phases for people.
+func (t Timings) String() string {
+	d := func(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
+	return monitors.Timings{Resolve: d(t.Resolve), Connect: d(t.Connect), TLS: d(t.TLS), FirstByte: d(t.FirstByte)}.String()
 }
 
 // DecisionStatus is one of the last decisions, with its reason.
@@ -70,6 +96,7 @@ func (e *Engine) Status() Status {
 	for _, key := range e.set.Keys() {
 		v, _ := e.set.View(key)
 		w := watchStatus(v)
+		w.measure(e.measured[key])
 		w.Description, w.Monitor = e.watches[key].Description, e.watches[key].MonitorKind
 		for _, d := range e.deliveries[key] {
 			w.Deliveries = append(w.Deliveries, d)
@@ -110,6 +137,20 @@ func watchStatus(v watch.View) WatchStatus {
 		})
 	}
 	return w
+}
+
+// measure adds what the last run took.
+func (w *WatchStatus) measure(run []monitors.HostResult) {
+	at := make(map[string]int, len(run))
+	for i := range run {
+		at[run[i].Host] = i
+	}
+	for i := range w.Hosts {
+		h := &w.Hosts[i]
+		if k, ok := at[h.Name]; ok {
+			h.Took, h.Timings = run[k].Took.Seconds(), timings(run[k].Timings)
+		}
+	}
 }
 
 // instant is a time for JSON: none instead of the year 1.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/monitord/monitord/internal/dial"
+	"github.com/monitord/monitord/monitors"
 )
 
 // maxHeader bounds the header of an answer, in bytes; the interim answers before
@@ -20,8 +21,8 @@ const maxHeader = 256 << 10
 
 // visit makes one request and judges its answer. It returns the next stop if the
 // answer is a redirect to follow.
-func (p *probe) visit(ctx context.Context, s *stop) (next *stop, err error) {
-	conn, err := p.dialer.Dial(ctx, s.target)
+func (p *probe) visit(ctx context.Context, s *stop, took *monitors.Timings) (next *stop, err error) {
+	conn, err := p.dialer.Dial(ctx, s.target, took)
 	if err != nil {
 		return nil, err
 	}

@@ -175,13 +175,13 @@ func parseRegexp(key, text string) (*regexp.Regexp, error) {
 }
 
 // test asks one host, and where its redirects lead.
-func (p *probe) test(ctx context.Context, entry string) error {
+func (p *probe) test(ctx context.Context, entry string, took *monitors.Timings) error {
 	stop, err := p.firstStop(entry)
 	if err != nil {
 		return monitors.Untested(err)
 	}
 	for followed := 0; ; followed++ {
-		next, err := p.visit(ctx, stop)
+		next, err := p.visit(ctx, stop, took)
 		if err != nil || next == nil {
 			return stop.explain(err)
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // probe is the correct fake's: the host's name says how it behaves.
-func probe(ctx context.Context, host string) error {
+func probe(ctx context.Context, host string, _ *monitors.Timings) error {
 	switch host {
 	case "up":
 		time.Sleep(time.Millisecond)
@@ -102,6 +102,16 @@ func wrong() []struct {
 		{"a host that is up", "takes longer than the run", spoilt(func(_ monitors.Request, result *monitors.Result) {
 			for i := range result.Hosts {
 				result.Hosts[i].Took = time.Hour
+			}
+		})},
+		{"a host that is up", "has a phase that is longer than the run", spoilt(func(_ monitors.Request, result *monitors.Result) {
+			for i := range result.Hosts {
+				result.Hosts[i].Timings.Connect = time.Hour
+			}
+		})},
+		{"a host that is up", "has a phase of less than no time", spoilt(func(_ monitors.Request, result *monitors.Result) {
+			for i := range result.Hosts {
+				result.Hosts[i].Timings.FirstByte = -time.Second
 			}
 		})},
 		{"a host that is up", "panics", func() monitors.Monitor {
@@ -235,7 +245,7 @@ func hasty() func() monitors.Monitor {
 			hosts := make([]monitors.HostResult, len(r.Hosts))
 			for i, host := range r.Hosts {
 				hosts[i] = monitors.HostResult{Host: host, Verdict: monitors.Up}
-				if err := probe(ctx, host); err != nil {
+				if err := probe(ctx, host, new(monitors.Timings)); err != nil {
 					hosts[i].Verdict, hosts[i].Reason = monitors.Down, err.Error()
 				}
 			}

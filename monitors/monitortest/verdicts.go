@@ -86,6 +86,8 @@ func sound(h monitors.HostResult) error {
 		return fmt.Errorf("the reason of %s has blanks around it: %q", h.Host, h.Reason)
 	case h.Took < 0:
 		return fmt.Errorf("%s took %s", h.Host, h.Took)
+	case min(h.Timings.Resolve, h.Timings.Connect, h.Timings.TLS, h.Timings.FirstByte) < 0:
+		return fmt.Errorf("%s has a phase of less than no time: %+v", h.Host, h.Timings)
 	}
 	return nil
 }
@@ -114,6 +116,9 @@ func withinTime(result monitors.Result, took time.Duration) error {
 	for _, h := range result.Hosts {
 		if h.Took > took {
 			return fmt.Errorf("%s took %s in a run of %s", h.Host, h.Took, took)
+		}
+		if h.Timings.Sum() > took {
+			return fmt.Errorf("the phases of %s, %s, are longer than the run of %s", h.Host, h.Timings, took)
 		}
 	}
 	return nil

@@ -116,7 +116,7 @@ func (m *monitor) Check(ctx context.Context, r monitors.Request) (monitors.Resul
 	var targets []netip.Addr
 	var places []int // of each target in hosts
 	for i, found := range m.resolve(ctx, r.Hosts) {
-		hosts[i] = monitors.HostResult{Host: r.Hosts[i], Reason: found.reason}
+		hosts[i] = monitors.HostResult{Host: r.Hosts[i], Reason: found.reason, Timings: monitors.Timings{Resolve: found.took}}
 		if found.addr.IsValid() {
 			targets, places = append(targets, found.addr), append(places, i)
 		}

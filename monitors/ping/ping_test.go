@@ -229,6 +229,12 @@ func TestTargets(t *testing.T) {
 				if reason, ok := test.unknown[h.Host]; ok {
 					want = monitors.HostResult{Host: test.hosts[i], Reason: reason}
 				}
+				name, _, _ := strings.Cut(h.Host, ":")
+				_, lookedUp := names()[name]
+				if got := h.Timings.Resolve > 0; got != lookedUp {
+					t.Errorf("%s: a lookup of %s, want one: %t", h.Host, h.Timings.Resolve, lookedUp)
+				}
+				h.Timings.Resolve = 0 // the real clock's
 				if h != want {
 					t.Errorf("got %+v, want %+v", h, want)
 				}

@@ -20,6 +20,7 @@ const maxLookups = 32
 type target struct {
 	addr   netip.Addr
 	reason string
+	took   time.Duration // the lookup; 0 for an address
 }
 
 // resolve finds the address of each host. It may use half of the time until ctx
@@ -73,6 +74,7 @@ func (m *monitor) ofFamily(a netip.Addr) bool {
 
 // find looks a name up.
 func (m *monitor) find(ctx context.Context, name string) target {
+	start := time.Now()
 	found, err := m.lookup(ctx, "ip", name)
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.Canceled):
@@ -80,6 +82,13 @@ func (m *monitor) find(ctx context.Context, name string) target {
 	case err != nil:
 		return target{reason: strings.Join(strings.Fields(err.Error()), " ")}
 	}
+	t := m.choose(name, found)
+	t.took = time.Since(start)
+	return t
+}
+
+// choose takes the first address of a name that may be pinged.
+func (m *monitor) choose(name string, found []netip.Addr) target {
 	for _, a := range found {
 		if a = a.Unmap(); m.ofFamily(a) {
 			return m.usable(a)

@@ -130,12 +130,12 @@ func checkValues(c config) error {
 }
 
 // test asks one host.
-func (p *probe) test(ctx context.Context, host string) error {
+func (p *probe) test(ctx context.Context, host string, took *monitors.Timings) error {
 	target, err := dial.ParseTarget(host, p.Port)
 	if err != nil {
 		return monitors.Untested(err)
 	}
-	conn, err := p.dialer.Dial(ctx, target)
+	conn, err := p.dialer.Dial(ctx, target, took)
 	if err != nil {
 		return err
 	}
