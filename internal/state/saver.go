@@ -32,15 +32,20 @@ const longestPause = time.Minute
 type Saver struct {
 	config  SaverConfig
 	marks   chan struct{} // holds one token: the value changed
+	hurries chan struct{} // holds one token: it should be written soon
+	soons   chan chan error
 	flushes chan chan error
 	stop    chan struct{}
 	stopped sync.Once
 	done    chan struct{} // closed when the goroutine ended
-	last    error         // of the last write; to be read after done
+	last    error         // of the last write; the goroutine's, until done
 
 	// What follows belongs to the goroutine.
 	dirty    bool
-	written  time.Time // the end of the last attempt
+	hurried  bool
+	waiting  []chan error // who is told of the next write
+	written  time.Time    // the end of the last attempt
+	took     time.Duration
 	pause    time.Duration
 	failures int
 	said     map[any]bool // the kinds of failure that were reported
@@ -53,6 +58,7 @@ func NewSaver(c SaverConfig) *Saver {
 	}
 	s := &Saver{
 		config: c, marks: make(chan struct{}, 1), flushes: make(chan chan error),
+		hurries: make(chan struct{}, 1), soons: make(chan chan error),
 		stop: make(chan struct{}), done: make(chan struct{}), said: map[any]bool{}, written: time.Now(),
 	}
 	go s.run()
@@ -68,12 +74,27 @@ func (s *Saver) Mark() {
 	}
 }
 
+// Hurry is Mark for what should not wait for the interval: it is written as soon as
+// the disk had a pause of ten times the last write.
+func (s *Saver) Hurry() {
+	select {
+	case s.hurries <- struct{}{}:
+	default:
+	}
+}
+
+// Soon is Hurry and waits for it. While writing fails it returns the last error at
+// once: who can go on without the disk should.
+func (s *Saver) Soon(ctx context.Context) error { return s.ask(ctx, s.soons) }
+
 // Flush writes the value now and waits for it. Any number of callers are served
 // by one write that began after they called.
-func (s *Saver) Flush(ctx context.Context) error {
+func (s *Saver) Flush(ctx context.Context) error { return s.ask(ctx, s.flushes) }
+
+func (s *Saver) ask(ctx context.Context, whom chan<- chan error) error {
 	reply := make(chan error, 1)
 	select {
-	case s.flushes <- reply:
+	case whom <- reply:
 	case <-s.done:
 		return ErrClosed
 	case <-ctx.Done():
@@ -109,6 +130,10 @@ func (s *Saver) run() {
 		select {
 		case <-marks:
 			s.dirty = true
+		case <-s.hurries:
+			s.dirty, s.hurried = true, true
+		case reply := <-s.soons:
+			s.soon(reply)
 		case <-s.due():
 			_ = s.write() // reported
 		case reply := <-s.flushes:
@@ -123,12 +148,27 @@ func (s *Saver) run() {
 // due is when the next write is; nil is never.
 func (s *Saver) due() <-chan time.Time {
 	switch {
+	case s.hurried && s.failures == 0:
+		return time.After(time.Until(s.written.Add(pauses * s.took)))
 	case s.dirty:
 		return time.After(time.Until(s.written.Add(s.pause)))
 	case s.config.Refresh > 0:
 		return time.After(time.Until(s.written.Add(max(s.config.Refresh, s.pause))))
 	}
 	return nil
+}
+
+// pauses is how many times as long as a write took the disk is left alone.
+const pauses = 10
+
+func (s *Saver) soon(reply chan error) {
+	if s.failures > 0 {
+		s.dirty = true
+		reply <- s.last
+		return
+	}
+	s.waiting = append(s.waiting, reply)
+	s.dirty, s.hurried = true, true
 }
 
 // commit writes once for all who wait.
@@ -141,10 +181,8 @@ func (s *Saver) commit(waiting ...chan error) {
 			more = false
 		}
 	}
-	s.last = s.write()
-	for _, reply := range waiting {
-		reply <- s.last
-	}
+	s.waiting = append(s.waiting, waiting...)
+	_ = s.write() // who waits is told
 }
 
 func (s *Saver) write() error {
@@ -152,18 +190,27 @@ func (s *Saver) write() error {
 	case <-s.marks:
 	default:
 	}
+	select {
+	case <-s.hurries:
+	default:
+	}
 	began := time.Now()
 	err := s.config.Write()
-	s.written = time.Now()
-	s.dirty = err != nil
+	s.written, s.last = time.Now(), err
+	s.took = s.written.Sub(began)
+	s.dirty, s.hurried = err != nil, false
 	s.report(err)
+	for _, reply := range s.waiting {
+		reply <- err
+	}
+	s.waiting = nil
 	if err != nil {
 		s.failures++
 		s.pause = min(s.config.Interval<<min(s.failures, 16), max(longestPause, s.config.Interval))
 		return err
 	}
 	s.failures = 0
-	s.pause = max(s.config.Interval, 10*s.written.Sub(began))
+	s.pause = max(s.config.Interval, pauses*s.took)
 	return nil
 }
 

@@ -222,3 +222,66 @@ func TestAFullDiskIsSaidOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestSoonLeavesTheDiskAPause: who waits for the next write gets it as soon as the
+// disk had its rest, and all who wait get the same one.
+func TestSoonLeavesTheDiskAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDisk{start: time.Now(), takes: time.Second}
+		s := NewSaver(SaverConfig{Write: d.write, Report: d.report, Interval: time.Minute})
+		if err := s.Soon(t.Context()); err != nil {
+			t.Error(err)
+		}
+		d.wantWrites(t, 0)
+		d.set(func() { d.value = 7 })
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if err := s.Soon(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		s.Hurry()
+		all.Wait()
+		d.wantWrites(t, 11) // 10 s after the first, that took one
+		d.set(func() {
+			if d.disk != 7 {
+				t.Errorf("on the disk is %d", d.disk)
+			}
+		})
+		s.Hurry()
+		time.Sleep(15 * time.Second)
+		d.wantWrites(t, 22)
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Soon(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// TestSoonDoesNotWaitForAFullDisk: the second one knows at once.
+func TestSoonDoesNotWaitForAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDisk{start: time.Now(), err: syscall.ENOSPC}
+		s := NewSaver(SaverConfig{Write: d.write, Report: d.report})
+		for range 3 {
+			if err := s.Soon(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("on a full disk: %v", err)
+			}
+		}
+		if took := time.Since(d.start); took != 0 {
+			t.Errorf("it took %s", took)
+		}
+		d.set(func() { d.err = nil })
+		time.Sleep(time.Minute)
+		if err := s.Soon(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -13,7 +13,7 @@
 // The documents are small (ten thousand watches are a few megabytes) and each is
 // read once, at the start. In a database one damaged page takes everything with
 // it; here damage costs one document, which is set aside and said, and no tool is
-// needed to look at it.
+// needed to look at it. What is only added to is a [Journal] in the same folder.
 package state
 
 import (
