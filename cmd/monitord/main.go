@@ -10,6 +10,7 @@ import (
 	_ "github.com/monitord/monitord/alerts/ipvs"
 	_ "github.com/monitord/monitord/alerts/mail"
 	_ "github.com/monitord/monitord/monitors/exec"
+	_ "github.com/monitord/monitord/monitors/file"
 	_ "github.com/monitord/monitord/monitors/http"
 	_ "github.com/monitord/monitord/monitors/ping"
 	_ "github.com/monitord/monitord/monitors/tcp"
