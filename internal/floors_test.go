@@ -31,7 +31,7 @@ var floors = map[string]int{
 
 	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/migrate/moncf": 4, "internal/control": 4, "internal/takeover": 4,
 
-	"internal/daemon": 5, "internal/cli": 5,
+	"internal/daemon": 5, "internal/cli": 5, "internal/reference": 5,
 
 	"internal/clustertest": 6, "internal/habench": 5, "internal/habench/run": 6, "internal/soak": 5, "internal/soak/run": 6,
 

@@ -26,7 +26,7 @@ import (
 
 // Config is the configuration of the kind.
 type Config struct {
-	Virtual string `toml:"virtual" doc:"Name of the virtual service whose pool follows this watch."`
+	Virtual string `toml:"virtual" doc:"Name of the virtual service whose pool follows this watch; no default."`
 }
 
 func init() { alerts.Register("ipvs", Config{}, build) }

@@ -1,7 +1,7 @@
 // Package mail is the kind "mail": one mail for each event, naming all hosts that
 // it is about.
 //
-//	[alert.oncall]
+//	[[watch.period.alert]]
 //	type = "mail"
 //	to = ["oncall@example.com"]
 //	server = "mail.example.com:587"
@@ -26,7 +26,7 @@
 // servers can drop the second. Gmail threads only mails that also have the same
 // subject, but for "[...]": a subject for it is
 //
-//	subject = "[{{.State}} {{.Who}}] {{.Group}}:{{.Service}}"
+//	alert = [{ type = "mail", to = ["you@gmail.com"], subject = "[{{.State}} {{.Who}}] {{.Group}}:{{.Service}}" }]
 //
 // # Templates
 //
@@ -64,20 +64,20 @@ import (
 
 // Config is the alert's table in the configuration.
 type Config struct {
-	To       []string        `toml:"to" doc:"Recipients, \"user@host\" or \"Name <user@host>\"; at least one."`
-	Cc       []string        `toml:"cc" doc:"Recipients of a copy."`
-	From     string          `toml:"from" doc:"Sender; default \"monitord@\" and the machine's host name."`
-	Server   string          `toml:"server" doc:"Mail server as \"host:port\", such as \"mail.example.com:587\"; without one the sendmail program is used."`
+	To       []string        `toml:"to" doc:"Recipients, \"user@host\" or \"Name <user@host>\", at least one; no default."`
+	Cc       []string        `toml:"cc" doc:"Recipients of a copy; default none."`
+	From     string          `toml:"from" doc:"Who the mail is from; default \"monitord@\" and the machine's host name."`
+	Server   string          `toml:"server" doc:"Mail server as \"host:port\", such as \"mail.example.com:587\"; default none: the sendmail program is used."`
 	TLS      string          `toml:"tls" doc:"Encryption: \"starttls\", \"tls\" (from the first byte) or \"none\"; default \"none\" for a server on loopback, \"tls\" for port 465, \"starttls\" for any other."`
 	CAFile   string          `toml:"ca_file" doc:"PEM file of the authorities that may sign the server's certificate; default the system's."`
 	Verify   bool            `toml:"verify" doc:"Whether the server's certificate must be valid; default true."`
-	User     string          `toml:"user" doc:"User name to log in with; without one there is no login."`
-	Password alerts.Secret   `toml:"password" doc:"Password of that user."`
+	User     string          `toml:"user" doc:"User name to log in with; default none: there is no login."`
+	Password alerts.Secret   `toml:"password" doc:"Password of that user; default none."`
 	HELO     string          `toml:"helo" doc:"Name to introduce this machine with; default its host name."`
 	Sendmail string          `toml:"sendmail" doc:"Program that takes the mail when there is no server; default \"/usr/sbin/sendmail\"."`
 	Subject  string          `toml:"subject" doc:"Template of the subject (text/template)."`
 	Body     string          `toml:"body" doc:"Template of the text (text/template)."`
-	Timeout  alerts.Duration `toml:"timeout" doc:"Bound on the whole delivery; default \"30s\"."`
+	Timeout  alerts.Duration `toml:"timeout" doc:"Bound on the whole delivery; default 30s."`
 }
 
 const defaultSendmail = "/usr/sbin/sendmail"

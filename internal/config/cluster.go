@@ -72,6 +72,10 @@ const (
 	defaultKeyFile = "/etc/monitord/cluster.key"
 )
 
+func defaultCluster() clusterTable {
+	return clusterTable{Takeover: "fast", Port: defaultPort, KeyFile: []string{defaultKeyFile}}
+}
+
 // cluster builds what the directors have to know: several of them, or a single one
 // that holds groups.
 func (b *builder) cluster() {
@@ -85,7 +89,7 @@ func (b *builder) cluster() {
 	c := &Cluster{Director: director.Config{Timings: director.DefaultTimings()}}
 	b.site.Cluster = c
 	before := len(b.problems)
-	t := clusterTable{Takeover: "fast", Port: defaultPort, KeyFile: []string{defaultKeyFile}}
+	t := defaultCluster()
 	if n := d.Cluster.node; n != nil {
 		b.several(n, &t, c)
 	} else {

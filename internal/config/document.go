@@ -38,7 +38,7 @@ type document struct {
 
 	StateAge plugin.Duration `toml:"state_age" doc:"How old the saved state of watches and pools may be when the daemon starts; older state counts as unknown, except for what operators disabled and drained; default 1h."`
 
-	Include    raw `toml:"include" doc:"Other files to read, relative to this one; may hold patterns like \"conf.d/*.toml\"."`
+	Include    raw `toml:"include" doc:"Other files to read, relative to this one; may hold patterns like \"conf.d/*.toml\"; default none."`
 	Log        raw `toml:"log" doc:"What is logged, and how."`
 	HostGroups raw `toml:"hostgroups" doc:"The host groups: name = [\"host\", ...]."`
 	LVS        raw `toml:"lvs" doc:"What forwards the connections of virtual services."`
@@ -54,6 +54,8 @@ type logTable struct {
 	Level  string `toml:"level" doc:"The least important messages to log: \"debug\", \"info\", \"warning\" or \"error\"; default \"info\"."`
 	Format string `toml:"format" doc:"\"text\", \"logfmt\", \"json\", or \"auto\": text on a terminal, else logfmt; default \"auto\"."`
 }
+
+func defaultLog() logTable { return logTable{Level: "info", Format: "auto"} }
 
 func defaultDocument() document {
 	return document{
@@ -75,13 +77,13 @@ type virtualTable struct {
 
 // watchTable is one [[watch]].
 type watchTable struct {
-	Group       string `toml:"group" doc:"The host group that is tested."`
-	Service     string `toml:"service" doc:"Name of what is tested there; group and service together name the watch."`
-	Description string `toml:"description" doc:"A line for people."`
+	Group       string `toml:"group" doc:"The host group that is tested; no default."`
+	Service     string `toml:"service" doc:"Name of what is tested there; group and service together name the watch; no default."`
+	Description string `toml:"description" doc:"A line for people; default none."`
 	Owner       string `toml:"owner" doc:"The [[group]] of resources whose holder alone sends this watch's mails and other messages; default the first."`
 
-	Interval        plugin.Duration `toml:"interval" doc:"Time from one run to the next, at least 100ms; or else cron."`
-	Cron            string          `toml:"cron" doc:"Calendar of the runs: minute, hour, day of month, month, day of week, optionally seconds before; \"@daily\" and the like; \"CRON_TZ=Europe/Berlin ...\"; or else interval."`
+	Interval        plugin.Duration `toml:"interval" doc:"Time from one run to the next, at least 100ms; or else cron; default none."`
+	Cron            string          `toml:"cron" doc:"Calendar of the runs: minute, hour, day of month, month, day of week, optionally seconds before; \"@daily\" and the like; \"CRON_TZ=Europe/Berlin ...\"; or else interval; default none."`
 	FailureInterval plugin.Duration `toml:"failure_interval" doc:"Interval while the watch fails; default interval."`
 	RandSkew        plugin.Duration `toml:"randskew" doc:"Random time by which each run comes earlier or later; less than interval; default 0s."`
 	Timeout         plugin.Duration `toml:"timeout" doc:"Time after which a run is ended, with what it has not tested unknown; default the longest of 60s, interval, and the monitor's own timeout plus 10s."`
@@ -91,13 +93,13 @@ type watchTable struct {
 	Scope           string   `toml:"scope" doc:"What has counters and alerts of its own: each \"host\", or the \"group\" as in mon; default \"host\"."`
 	Fall            int      `toml:"fall" doc:"Failures in a row that take a host down (scope \"host\"); default 1."`
 	Rise            int      `toml:"rise" doc:"Successes in a row that take a host up again (scope \"host\"); default 1."`
-	ExcludeHosts    []string `toml:"exclude_hosts" doc:"Hosts of the group that are not tested."`
+	ExcludeHosts    []string `toml:"exclude_hosts" doc:"Hosts of the group that are not tested; default none."`
 	AllowEmptyGroup bool     `toml:"allow_empty_group" doc:"Whether the monitor runs even if no host is left to test; default false."`
 
-	Depend        string          `toml:"depend" doc:"Other watches that must be well, like \"gateway:ping && dns:query\"; SELF is the own group. dep_behavior says what happens else."`
-	AlertDepend   string          `toml:"alertdepend" doc:"Watches without which no alerts are sent."`
-	MonitorDepend string          `toml:"monitordepend" doc:"Watches without which the monitor does not run."`
-	HostDepend    string          `toml:"hostdepend" doc:"Watches whose failing hosts are not tested."`
+	Depend        string          `toml:"depend" doc:"Other watches that must be well, like \"gateway:ping && dns:query\"; SELF is the own group. dep_behavior says what happens else; default none."`
+	AlertDepend   string          `toml:"alertdepend" doc:"Watches without which no alerts are sent; default none."`
+	MonitorDepend string          `toml:"monitordepend" doc:"Watches without which the monitor does not run; default none."`
+	HostDepend    string          `toml:"hostdepend" doc:"Watches whose failing hosts are not tested; default none."`
 	DepBehavior   string          `toml:"dep_behavior" doc:"What depend holds back: \"a\" alerts, \"m\" the monitor, \"hm\" the hosts that fail there; default the global dep_behavior."`
 	DepMemory     plugin.Duration `toml:"dep_memory" doc:"How long a dependency that came back still counts as failing; default the global dep_memory."`
 	UnackSummary  bool            `toml:"unack_summary" doc:"Whether a failure with another summary ends an acknowledgement; default the global unack_summary."`
@@ -106,7 +108,7 @@ type watchTable struct {
 	TrapDuration plugin.Duration `toml:"trapduration" doc:"How long a failure told by a trap is believed; default 0s: until the next trap."`
 
 	Redistribute raw               `toml:"redistribute" doc:"An alert that is told every result."`
-	Env          map[string]string `toml:"env" doc:"Variables for the environment of programs: { NAME = \"value\" }."`
+	Env          map[string]string `toml:"env" doc:"Variables for the environment of programs: { NAME = \"value\" }; default none."`
 	Period       raw               `toml:"period" doc:"A time of the week with the alerts that are due in it."`
 }
 
@@ -122,8 +124,8 @@ type periodTable struct {
 	Name string `toml:"name" doc:"Name of the period; default the text of when."`
 	When string `toml:"when" doc:"mon's period, like \"wd {Mon-Fri} hr {9am-5pm}\"; default always."`
 
-	AlertAfter      alertAfter      `toml:"alertafter" doc:"What must have happened before alerts are sent: a number of failures in a row, a time like \"5m\", or { count = 3, within = \"5m\" }; { consecutive = 3, ... } adds to the latter."`
-	AlertEvery      alertEvery      `toml:"alertevery" doc:"Pause between alerts about the same thing: \"1h\", or { interval = \"1h\", compare = \"strict\" }; compare: \"summary\", \"observe_detail\", \"ignore_summary\" or \"strict\"."`
+	AlertAfter      alertAfter      `toml:"alertafter" doc:"What must have happened before alerts are sent: a number of failures in a row, a time like \"5m\", or { count = 3, within = \"5m\" }; { consecutive = 3, ... } adds to the latter; default 1."`
+	AlertEvery      alertEvery      `toml:"alertevery" doc:"Pause between alerts about the same thing: \"1h\", or { interval = \"1h\", compare = \"strict\" }; compare: \"summary\", \"observe_detail\", \"ignore_summary\" or \"strict\"; default none: every failing run is alerted."`
 	NumAlerts       int             `toml:"numalerts" doc:"Most alerts of one outage; default 0: any number."`
 	UpAlertAfter    plugin.Duration `toml:"upalertafter" doc:"Shortest outage after which upalerts are sent; default 0s."`
 	NoCompAlerts    bool            `toml:"no_comp_alerts" doc:"Whether upalerts are sent although no alert was; default false."`

@@ -34,14 +34,20 @@ type fenceTable struct {
 
 // stonithTable is the table stonith of [fence].
 type stonithTable struct {
-	Program  string            `toml:"program" doc:"Path of the program: a fence agent, or your own. A node is off when it says \"off\" or \"Status: OFF\" in its last line, called with \"status\"."`
+	Program  string            `toml:"program" doc:"Path of the program: a fence agent, or your own. A node is off when it says \"off\" or \"Status: OFF\" in its last line, called with \"status\"; no default."`
 	Args     []string          `toml:"args" doc:"Its arguments, in which {action} is \"off\" or \"status\", {node} the node's name and {plug} its plug; default [\"{action}\", \"{node}\"], or none with options."`
-	Options  map[string]string `toml:"options" doc:"What a fence agent reads from its standard input, besides action and plug: { ip = \"10.0.9.1\", username = \"monitord\" }; the same words are replaced."`
-	Password plugin.Secret     `toml:"password" doc:"One more line there, password=..., so that it is in no argument."`
+	Options  map[string]string `toml:"options" doc:"What a fence agent reads from its standard input, besides action and plug: { ip = \"10.0.9.1\", username = \"monitord\" }; the same words are replaced; default none."`
+	Password plugin.Secret     `toml:"password" doc:"One more line there, password=..., so that it is in no argument; default none."`
 	Plug     map[string]string `toml:"plug" doc:"What stands for a node at its power switch: { dr1 = \"10.0.9.11\" }; default the node's name."`
 	Timeout  plugin.Duration   `toml:"timeout" doc:"How long it may take until the node is off, all tries together; default 60s."`
 	Required bool              `toml:"required" doc:"Whether no silent director is taken over from before it is off; default false: only if its address still answers, or it cannot stop what it holds."`
 }
+
+func defaultFence() fenceTable {
+	return fenceTable{Need: "any", AllLost: "hold", OnPeerSilent: "takeover"}
+}
+
+func defaultStonith() stonithTable { return stonithTable{Timeout: plugin.Duration(time.Minute)} }
 
 // A Stonith is the program that powers nodes off, for package fencing.
 type Stonith struct {
@@ -93,7 +99,7 @@ func (b *builder) fence(c *Cluster) {
 	if n == nil {
 		return
 	}
-	t := fenceTable{Need: "any", AllLost: "hold", OnPeerSilent: "takeover"}
+	t := defaultFence()
 	_ = b.table(n, &t, "[fence]") // the problems are in the report
 	b.gateways(n, t, c)
 	if b.oneOf(n, "need", t.Need, "any", "all") == "all" {
@@ -193,7 +199,7 @@ func deviceName(name string) bool {
 }
 
 func (b *builder) stonith(n *node, c *Cluster) {
-	t := stonithTable{Timeout: plugin.Duration(time.Minute)}
+	t := defaultStonith()
 	_ = b.table(n, &t, "stonith") // the problems are in the report
 	b.stonithInput(n, &t)
 	b.stonithProgram(n, t.Program, c)

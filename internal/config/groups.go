@@ -41,11 +41,11 @@ type Resource struct {
 
 // groupTable is one [[group]].
 type groupTable struct {
-	Name     string   `toml:"name" doc:"Name of the group of resources that moves as a whole."`
+	Name     string   `toml:"name" doc:"Name of the group of resources that moves as a whole; no default."`
 	Order    []string `toml:"order" doc:"The directors that may hold it, the preferred first; default all, by priority."`
 	Failback string   `toml:"failback" doc:"Whether it returns to a better director: \"off\", \"on\", or a time like \"5m\" after which it does; default \"off\"."`
-	Together string   `toml:"together" doc:"Another group whose holder holds this one as well."`
-	Apart    []string `toml:"apart" doc:"Groups whose holders should not hold this one, if another can."`
+	Together string   `toml:"together" doc:"Another group whose holder holds this one as well; default none."`
+	Apart    []string `toml:"apart" doc:"Groups whose holders should not hold this one, if another can; default none."`
 	Require  []string `toml:"require" doc:"Watches, \"group:service\", that must be good for a director to hold this group, beside those of [fence]; default none."`
 	Resource raw      `toml:"resource" doc:"What it consists of, in the order in which it starts: [{ type = \"vip\", ... }, ...]."`
 	Alert    raw      `toml:"alert" doc:"What to do at each transition of the group on this director: [{ type = \"mail\", ... }]."`
@@ -57,7 +57,12 @@ type resourceTable struct {
 	StopTimeout plugin.Duration `toml:"stop_timeout" doc:"How long a stop may take before it has failed; default 20s."`
 }
 
-const defaultResourceTimeout = 20 * time.Second
+func defaultGroup() groupTable { return groupTable{Failback: "off"} }
+
+func defaultResource() resourceTable {
+	const long = plugin.Duration(20 * time.Second)
+	return resourceTable{Timeout: long, StopTimeout: long}
+}
 
 // resourceGroups reads all [[group]].
 func (b *builder) resourceGroups(c *Cluster) {
@@ -71,7 +76,7 @@ func (b *builder) resourceGroups(c *Cluster) {
 }
 
 func (b *builder) resourceGroup(n *node, c *Cluster) {
-	t := groupTable{Failback: "off"}
+	t := defaultGroup()
 	_ = b.table(n, &t, "[[group]]") // the problems are in the report
 	switch {
 	case !validName(t.Name):
@@ -261,7 +266,7 @@ func (b *builder) resource(n *node, group string, here bool) (Resource, bool) {
 
 // resourceTimes reads the keys that every resource has.
 func (b *builder) resourceTimes(n *node) resourceTable {
-	t := resourceTable{Timeout: plugin.Duration(defaultResourceTimeout), StopTimeout: plugin.Duration(defaultResourceTimeout)}
+	t := defaultResource()
 	if n.table == nil {
 		return t
 	}

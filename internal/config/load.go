@@ -133,7 +133,7 @@ func (b *builder) global(root *node, path string) {
 const maxSocketPath = 107
 
 func (b *builder) log(n *node) {
-	l := logTable{Level: "info", Format: "auto"}
+	l := defaultLog()
 	if n != nil && b.table(n, &l, logSection) == nil {
 		b.oneOf(n, "level", l.Level, "debug", "info", "warning", "error")
 		b.oneOf(n, "format", l.Format, "auto", "text", "logfmt", "json")

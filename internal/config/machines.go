@@ -16,8 +16,8 @@ import (
 
 // nodeTable is one machine of a cluster.
 type nodeTable struct {
-	Name     string   `toml:"name" doc:"The machine's name, as \"uname -n\" prints it."`
-	Address  []string `toml:"address" doc:"Its addresses, one for each link, in the same order on all nodes; \"\" for a link that it is not on."`
+	Name     string   `toml:"name" doc:"The machine's name, as \"uname -n\" prints it; no default."`
+	Address  []string `toml:"address" doc:"Its addresses, one for each link, in the same order on all nodes; \"\" for a link that it is not on; no default."`
 	Priority int      `toml:"priority" doc:"Which director is preferred by groups without an order: more is better; default 0."`
 	Witness  bool     `toml:"witness" doc:"Whether it only votes and never holds a group; default false."`
 }

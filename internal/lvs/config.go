@@ -73,10 +73,10 @@ func (c Config) isRelay() bool { return c.Backend == BackendRelay }
 // of connections, so that these survive a failover.
 type SyncConfig struct {
 	Role      string `toml:"role" doc:"\"master\" sends, \"backup\" receives, \"both\" does both; default \"both\", so that whichever director has the connections tells the other."`
-	Interface string `toml:"interface" doc:"The interface that the other directors are on, like \"eth1\"."`
+	Interface string `toml:"interface" doc:"The interface that the other directors are on, like \"eth1\"; no default."`
 	SyncID    int    `toml:"syncid" doc:"A number from 1 to 255 that the directors of one site share; default 1."`
 	Group     string `toml:"group" doc:"Multicast address; default \"224.0.0.81\", the kernel's."`
-	Port      int    `toml:"port" doc:"UDP port; default 8848, the kernel's."`
+	Port      int    `toml:"port" doc:"UDP port of the messages; default 8848, the kernel's."`
 	TTL       int    `toml:"ttl" doc:"How many routers the packets may cross, 1 to 255; default 1."`
 	MaxLength int    `toml:"max_length" doc:"Most bytes of a packet; default 0: as fits the interface."`
 }

@@ -14,13 +14,13 @@ import (
 
 // VirtualConfig is one table [[virtual]].
 type VirtualConfig struct {
-	Name               string          `toml:"name" doc:"What the ipvs alerts of watches call this virtual service."`
-	Address            string          `toml:"address" doc:"Address and port that clients connect to, like \"10.0.0.1:80\" or \"[2001:db8::1]:80\"; \"10.0.0.1-9:80\" is a service at each of these addresses, all with one pool; port 0 is all ports, with persistence. The relay takes \"0.0.0.0:80\" for every IPv4 address of this machine, \"[::]:80\" for every IPv6 address."`
-	FWMark             int             `toml:"fwmark" doc:"Instead of address: the service is all packets that the firewall gave this mark."`
+	Name               string          `toml:"name" doc:"What the ipvs alerts of watches call this virtual service; no default."`
+	Address            string          `toml:"address" doc:"Address and port that clients connect to, like \"10.0.0.1:80\" or \"[2001:db8::1]:80\"; \"10.0.0.1-9:80\" is a service at each of these addresses, all with one pool; port 0 is all ports, with persistence; default none, with a fwmark. The relay takes \"0.0.0.0:80\" for every IPv4 address of this machine, \"[::]:80\" for every IPv6 address."`
+	FWMark             int             `toml:"fwmark" doc:"Instead of address: the service is all packets that the firewall gave this mark; default 0: none."`
 	Family             string          `toml:"family" doc:"Of a fwmark: \"ipv4\" or \"ipv6\"; default \"ipv4\"."`
 	Protocol           string          `toml:"protocol" doc:"Transport: \"tcp\", \"udp\" or \"sctp\"; default \"tcp\"."`
 	Scheduler          string          `toml:"scheduler" doc:"Who gets the next connection: \"rr\" each in turn, \"wrr\" in turn by weight, \"lc\" the fewest connections, \"wlc\" the fewest connections by weight; the kernel also has \"lblc\", \"lblcr\", \"dh\", \"sh\", \"mh\", \"sed\", \"nq\", \"fo\" and \"ovf\" (see ipvsadm(8)); default \"wlc\"."`
-	Flags              []string        `toml:"flags" doc:"What the scheduler does otherwise: \"sh-port\", \"sh-fallback\", \"mh-port\", \"mh-fallback\"; \"ops\" schedules each UDP packet by itself."`
+	Flags              []string        `toml:"flags" doc:"What the scheduler does otherwise: \"sh-port\", \"sh-fallback\", \"mh-port\", \"mh-fallback\"; \"ops\" schedules each UDP packet by itself; default none."`
 	Persistence        plugin.Duration `toml:"persistence" doc:"How long after its last connection a client is sent to the same server; default 0s: not at all."`
 	PersistenceNetmask string          `toml:"persistence_netmask" doc:"Which clients count as one for persistence: \"255.255.255.0\" or \"/24\", for IPv6 \"/64\"; default each address by itself."`
 	Forward            string          `toml:"forward" doc:"How packets get to the real servers: \"dr\" direct routing, \"nat\", \"tun\", \"local\" this machine, \"fullnat\" with the director's address as the client's; default \"dr\". The relay always does what fullnat does."`
@@ -34,12 +34,12 @@ type VirtualConfig struct {
 	Drain              string          `toml:"drain" doc:"What happens to the connections of a removed server: \"drain\" lets them go on for drain_timeout (in the kernel: until it forgets them, should the server come back), \"cut\" ends them at once, which in the kernel is a switch for all services; default \"drain\"."`
 	DrainTimeout       plugin.Duration `toml:"drain_timeout" doc:"How long the connections of a removed or drained server may go on; default 60s."`
 	ConnectTimeout     plugin.Duration `toml:"connect_timeout" doc:"How long the relay waits for a real server to accept a connection; default 3s."`
-	Real               []RealConfig    `toml:"real" doc:"The real servers."`
+	Real               []RealConfig    `toml:"real" doc:"The real servers; no default."`
 }
 
 // RealConfig is one real server of a [VirtualConfig], or several of them.
 type RealConfig struct {
-	Host    string        `toml:"host" doc:"The server as written in the host group: an address or a name, with or without \":port\". \"10.0.0.21-29\" is a server at each of these addresses."`
+	Host    string        `toml:"host" doc:"The server as written in the host group: an address or a name, with or without \":port\". \"10.0.0.21-29\" is a server at each of these addresses; no default."`
 	Port    int           `toml:"port" doc:"Port to forward to; default is the virtual service's. Only \"nat\", \"fullnat\" and the relay can change it."`
 	Weight  *int          `toml:"weight" doc:"Share of the connections, 0 to 65535; 0 gets none; default 1."`
 	Forward string        `toml:"forward" doc:"How packets get to this server; default as the virtual service says, \"local\" for a loopback address."`
@@ -51,7 +51,7 @@ type RealConfig struct {
 // TunnelConfig is what packets are wrapped in.
 type TunnelConfig struct {
 	Type     string `toml:"type" doc:"\"ipip\", \"gue\" or \"gre\"; default \"ipip\"."`
-	Port     int    `toml:"port" doc:"UDP port of gue."`
+	Port     int    `toml:"port" doc:"UDP port of gue; default none."`
 	Checksum string `toml:"checksum" doc:"\"none\", \"csum\" of gue and gre, \"remcsum\" of gue; default \"none\"."`
 }
 

@@ -1,7 +1,6 @@
 // Package ping is the monitor "ping": a host is up if it answers ICMP echo
 // requests.
 //
-//	[[watch]]
 //	monitor = { type = "ping", count = 3, loss = "66%", rtt = "200ms" }
 //
 // Each host gets count pings, one every interval, and each ping may take timeout.

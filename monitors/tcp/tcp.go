@@ -33,7 +33,7 @@ import (
 )
 
 type config struct {
-	Port    int               `toml:"port" doc:"TCP port, 1 to 65535, of hosts that name none of their own; 0 means that all do."`
+	Port    int               `toml:"port" doc:"TCP port, 1 to 65535, of hosts that name none of their own; default 0: all do."`
 	Timeout monitors.Duration `toml:"timeout" doc:"How long one host may take in all; default 10s."`
 	Limit   int               `toml:"limit" doc:"How many hosts are tested at once; default 32."`
 	Source  string            `toml:"source" doc:"Address of this machine to connect from; default is the kernel's choice."`

@@ -45,11 +45,11 @@ type config struct {
 	IP       string            `toml:"ip" doc:"Address family of names: \"any\", \"4\" or \"6\"; default any."`
 	MaxBytes int               `toml:"max_bytes" doc:"How many bytes the server may send in all, negotiation included, 1 to 1048576; default 16384."`
 
-	Prompt string `toml:"prompt" doc:"Regular expression (RE2) of the login prompt; default \"login:\" or \"username:\" at the end of the text."`
+	Prompt string `toml:"prompt" doc:"Regular expression (RE2) of the login prompt; default one for \"login:\" or \"username:\" at the end of the text."`
 
 	User           string          `toml:"user" doc:"User to log in as; default none, which ends the test at the login prompt."`
 	Password       monitors.Secret `toml:"password" doc:"Password of the user; default none, no password prompt is expected then."`
-	PasswordPrompt string          `toml:"password_prompt" doc:"Regular expression (RE2) of the password prompt; default \"password:\" or \"passcode:\" at the end of the text."`
+	PasswordPrompt string          `toml:"password_prompt" doc:"Regular expression (RE2) of the password prompt; default one for \"password:\" or \"passcode:\" at the end of the text."`
 	ShellPrompt    string          `toml:"shell_prompt" doc:"Regular expression (RE2) of what must come after the login; default one of $ # > % at the end of the text."`
 	Failure        string          `toml:"failure" doc:"Regular expression (RE2) of what a refused login says; default words like \"incorrect\" and \"denied\"."`
 }

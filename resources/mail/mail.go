@@ -37,9 +37,9 @@ import (
 
 // Config is the configuration of the kind.
 type Config struct {
-	To       []string `toml:"to" doc:"Recipients, \"user@host\" or a local user; at least one."`
+	To       []string `toml:"to" doc:"Recipients, \"user@host\" or a local user, at least one; no default."`
 	Subject  string   `toml:"subject" doc:"What the subject begins with, best the group's name; default \"Resource Group\"."`
-	From     string   `toml:"from" doc:"Sender; default \"monitord@\" and the machine's host name."`
+	From     string   `toml:"from" doc:"Who the mail is from; default \"monitord@\" and the machine's host name."`
 	Sendmail string   `toml:"sendmail" doc:"Program that takes the mail; default \"/usr/sbin/sendmail\"."`
 }
 

@@ -29,10 +29,10 @@ import (
 
 // Config is the configuration of the kind.
 type Config struct {
-	Address []string `toml:"address" doc:"The virtual addresses, IPv4 or IPv6, that this machine serves while it is not the active director."`
+	Address []string `toml:"address" doc:"The virtual addresses, IPv4 or IPv6, that this machine serves while it is not the active director; no default."`
 	Mode    string   `toml:"mode" doc:"How the active director forwards: \"dr\" or \"tun\"; default \"dr\"."`
 	Tunnel  string   `toml:"tunnel" doc:"What packets are wrapped in, with mode = \"tun\": \"ipip\", \"gue\" or \"gre\"; default \"ipip\"."`
-	Port    int      `toml:"port" doc:"UDP port of tunnel = \"gue\"."`
+	Port    int      `toml:"port" doc:"UDP port of tunnel = \"gue\"; default none."`
 	Outer   int      `toml:"outer" doc:"IP version of the packets that carry, 4 or 6, with mode = \"tun\"; default that of the address."`
 	Device  string   `toml:"device" doc:"Device that gets the address, with mode = \"dr\": lo or a dummy device; default \"lo\"."`
 	Via     []string `toml:"via" doc:"Devices at which the director's packets arrive although the way to the clients is by another one; default none."`

@@ -27,8 +27,8 @@ import (
 
 // Config is the configuration of the kind.
 type Config struct {
-	To     string `toml:"to" doc:"Destination: a network such as \"198.51.100.0/24\", an address, or \"default\" with the family of via or source."`
-	Via    string `toml:"via" doc:"Gateway; default none, the destination is on the device's link."`
+	To     string `toml:"to" doc:"Destination: a network such as \"198.51.100.0/24\", an address, or \"default\" with the family of via or source; no default."`
+	Via    string `toml:"via" doc:"Address of the gateway; default none, the destination is on the device's link."`
 	Device string `toml:"device" doc:"Network device; default the one by which via is reached."`
 	Source string `toml:"source" doc:"Address of this machine that its own connections to there come from; default the kernel's choice."`
 	Table  int    `toml:"table" doc:"Number of the routing table; default 254, which is main."`

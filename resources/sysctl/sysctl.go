@@ -25,8 +25,8 @@ import (
 
 // Config is the configuration of the kind.
 type Config struct {
-	Key     string `toml:"key" doc:"The parameter as sysctl(8) names it, a dot inside of a device's name written as a slash."`
-	Value   string `toml:"value" doc:"Its value while this director owns the group."`
+	Key     string `toml:"key" doc:"The parameter as sysctl(8) names it, a dot inside of a device's name written as a slash; no default."`
+	Value   string `toml:"value" doc:"Its value while this director owns the group; no default."`
 	Stopped string `toml:"stopped" doc:"Its value while it does not; default the one that was found at the start of the group."`
 }
 

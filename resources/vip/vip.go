@@ -26,7 +26,7 @@ import (
 
 // Config is the configuration of the kind.
 type Config struct {
-	Address string             `toml:"address" doc:"The address, IPv4 or IPv6; with /LENGTH it is put on its network, else it stands alone (/32 or /128), which is better."`
+	Address string             `toml:"address" doc:"The address, IPv4 or IPv6; with /LENGTH it is put on its network, else it stands alone (/32 or /128), which is better; no default."`
 	Device  string             `toml:"device" doc:"Network device that gets it; default the one whose network contains it."`
 	Label   string             `toml:"label" doc:"Name that ip and ifconfig show for it, DEVICE:NAME of at most 15 characters, IPv4 only; default none."`
 	Lease   resources.Duration `toml:"lease" doc:"Time after which the kernel removes the address if nobody renews it, in whole seconds, from 1s to 1h; default 1s."`

@@ -1,0 +1,69 @@
+package config
+
+// forms are those of the keys that take more than one type, or tables that are read
+// by themselves.
+func forms() map[string]string {
+	return map[string]string{
+		"include":    "string or list of strings",
+		"hostgroups": "table of lists of strings",
+		"log":        "table", "lvs": "table", "sync": "table", "cluster": "table", "fence": "table", "stonith": "table",
+		"virtual": "tables", "group": "tables", "watch": "tables", "period": "tables", "node": "tables", "resource": "tables",
+		"monitor":    "table",
+		"alertafter": "number, duration or table", "alertevery": "duration or table",
+		"alertexitrange": "number or string", "exit": "number or string",
+		"redistribute": "alert",
+		"alert":        "list of alerts", "upalert": "list of alerts", "startupalert": "list of alerts", "ackalert": "list of alerts",
+		"disablealert": "list of alerts", "quorum_alert": "list of alerts", "quorum_upalert": "list of alerts",
+	}
+}
+
+// equivalents notes what mon.cf (mon 1.3.6, mon(8)) has instead of a table's keys:
+// of the global section and of periods the same names, unless noted.
+func equivalents(t *Table) {
+	own := monNames()[t.Name]
+	if t.Contract != "" {
+		own = monNames()[t.Contract+" "+t.Name]
+	}
+	for i := range t.Keys {
+		t.Keys[i].Mon = own[t.Keys[i].Name]
+	}
+}
+
+// monNames gives, by table and key, mon's words. A kind's table is named as in
+// "monitor exec".
+func monNames() map[string]map[string]string {
+	return map[string]map[string]string{
+		Globals: {
+			"statedir": "statedir", "logdir": "logdir", "cfbasedir": "cfbasedir",
+			"alertdir": "alertdir, with colons", "mondir": "mondir, with colons",
+			"maxprocs": "maxprocs, default no bound", "randstart": "randstart", "exclude_period": "exclude_period",
+			"dep_behavior": "dep_behavior", "dep_memory": "dep_memory, without effect there", "dep_recur_limit": "dep_recur_limit",
+			"unack_summary": "unack_summary", "startupalerts_on_reset": "startupalerts_on_reset", "histlength": "histlength",
+			"hostgroups": "hostgroup NAME HOST...", "watch": "watch GROUP",
+			"state_age": "any age, with mon -l",
+		},
+		watchSection: {
+			"group": "watch GROUP", "service": "service NAME", "description": "description",
+			"interval": "interval", "failure_interval": "failure_interval", "randskew": "randskew",
+			"exclude_period": "exclude_period", "monitor": "monitor PROGRAM ARGS", "exclude_hosts": "exclude_hosts",
+			"allow_empty_group": "allow_empty_group", "scope": `always "group"`,
+			"depend": "depend", "alertdepend": "alertdepend", "monitordepend": "monitordepend", "hostdepend": "hostdepend",
+			"dep_behavior": "dep_behavior", "dep_memory": "dep_memory, without effect there", "unack_summary": "unack_summary",
+			"traptimeout": "traptimeout", "trapduration": "trapduration", "redistribute": "redistribute",
+			"env": "NAME=value", "period": "period [NAME:] WHEN",
+		},
+		periodSection: {
+			"name": "period NAME: WHEN", "when": "period WHEN",
+			"alertafter": "alertafter N, T, N T, or several", "alertevery": "alertevery T [strict, ...]", "numalerts": "numalerts",
+			"upalertafter": "upalertafter, without effect there", "no_comp_alerts": "no_comp_alerts",
+			"alerts_dont_count": "alerts_dont_count", "alertexitrange": "alertexitrange",
+			"alert": "alert PROGRAM ARGS", "upalert": "upalert", "startupalert": "startupalert", "ackalert": "ackalert",
+			"disablealert": "disablealert",
+		},
+		"every alert": {"exit": "alert exit=N[-M] PROGRAM"},
+		"monitor exec": {
+			"program": "monitor PROGRAM", "args": "monitor PROGRAM ARGS", "hosts": ";; at the end of the line", "timeout": "none: it waits for ever",
+		},
+		"alert exec": {"program": "alert PROGRAM", "args": "alert PROGRAM ARGS", "timeout": "none: it does not wait"},
+	}
+}
