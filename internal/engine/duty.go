@@ -53,7 +53,7 @@ func (e *Engine) Own(o Owners) {
 	defer e.mu.Unlock()
 	e.duty = d
 	if e.running {
-		e.takeDuty(time.Now())
+		e.takeDuty(e.now())
 	}
 }
 

@@ -41,6 +41,11 @@ type Engine struct {
 	stopSending context.CancelFunc
 	tick        chan struct{} // pokes the trap clock
 	memory      Memory
+	// now is the clock, post the way out, and told hears of what a result did: a
+	// [Rehearsal] has its own.
+	now  func() time.Time
+	post func(*message)
+	told func(watch.Key, []watch.Change, []watch.Decision)
 
 	mu         sync.Mutex // protects what follows
 	set        *watch.Set
@@ -83,15 +88,22 @@ func New(site *config.Site, log logrus.FieldLogger) (*Engine, error) {
 // Resume is [New] for an engine that goes on where the one before it ended, or was
 // killed: what was counted, alerted, acknowledged and disabled is so still.
 func Resume(site *config.Site, log logrus.FieldLogger, memory Memory) (*Engine, error) {
+	return build(site, log, memory, schedule.Config{Wall: time.Now})
+}
+
+// build makes an engine that lives by the clocks of timing.
+func build(site *config.Site, log logrus.FieldLogger, memory Memory, timing schedule.Config) (*Engine, error) {
 	e := &Engine{log: log, tick: make(chan struct{}, 1), deliveries: map[watch.Key]map[string]Delivery{}, measured: map[watch.Key][]monitors.HostResult{}, skipped: map[watch.Key]watch.Skip{}, memory: memory}
+	e.now, e.told = timing.Wall, e.logNews
 	e.confirmed, e.quorate, e.news = map[watch.Key][]watch.ToldSubject{}, map[string]*quorumState{}, make(chan struct{}, 1)
 	sending, stop := context.WithCancel(context.Background())
 	e.outbox, e.stopSending = newOutbox(sending, e.delivered), stop
-	e.outbox.settled = e.pokeNews
-	e.scheduler = schedule.New(schedule.Config{Panicked: e.panicked})
+	e.outbox.settled, e.post = e.pokeNews, e.outbox.put
+	timing.Panicked = e.panicked
+	e.scheduler = schedule.New(timing)
 	e.adopt(site)
 	e.set = watch.New(machines(site), options(site))
-	e.recall(time.Now())
+	e.recall(e.now())
 	if err := e.scheduler.Replace(sending, e.plan(site)); err != nil {
 		stop()
 		return nil, fmt.Errorf("schedule the watches: %w", err)
@@ -130,7 +142,7 @@ func (e *Engine) adopt(site *config.Site) {
 func (e *Engine) Run(ctx context.Context, grace time.Duration) {
 	defer e.stopSending()
 	defer e.closeMemory()
-	e.begin(time.Now())
+	e.begin(e.now())
 	var trapClock sync.WaitGroup
 	trapClock.Go(func() { e.runTrapClock(ctx) })
 	e.scheduler.Run(ctx)
@@ -214,7 +226,7 @@ func (e *Engine) check(ctx context.Context, w *config.Watch) {
 func (e *Engine) request(w *config.Watch) (r monitors.Request, skip watch.Skip, news bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	hosts, skip, _ := e.set.Request(time.Now(), w.Key)
+	hosts, skip, _ := e.set.Request(e.now(), w.Key)
 	if before := e.skipped[w.Key]; before != skip {
 		news = true
 		e.skipped[w.Key] = skip
@@ -260,7 +272,7 @@ func complete(asked []string, r monitors.Result) error {
 
 // finish takes a result into the machine and sends what it decides.
 func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
-	now := time.Now()
+	now := e.now()
 	e.mu.Lock()
 	if now := e.watches[w.Key]; now == nil || now.Fingerprint != w.Fingerprint {
 		e.mu.Unlock()
@@ -280,16 +292,20 @@ func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
 		e.dispatch(notices)
 	}
 	e.mu.Unlock()
-	e.logChanges(w.Key, changes)
-	for _, d := range decisions {
-		e.log.WithFields(logrus.Fields{"watch": w.Key.String(), "decision": d.String()}).Debug("decided")
-	}
+	e.told(w.Key, changes, decisions)
 	if w.FailureInterval > 0 && err == nil {
 		pace := time.Duration(0)
 		if r.Exit != 0 {
 			pace = w.FailureInterval
 		}
 		_ = e.scheduler.SetInterval(w.Key.String(), pace) // unknown only after a reload removed it
+	}
+}
+
+func (e *Engine) logNews(key watch.Key, changes []watch.Change, decisions []watch.Decision) {
+	e.logChanges(key, changes)
+	for _, d := range decisions {
+		e.log.WithFields(logrus.Fields{"watch": key.String(), "decision": d.String()}).Debug("decided")
 	}
 }
 
@@ -327,7 +343,7 @@ func (e *Engine) dispatch(notices []watch.Notice) {
 		if !w.Compat && n.Kind != watch.Test {
 			m.destination = n.Action.Name
 		}
-		e.outbox.put(m)
+		e.post(m)
 	}
 }
 
@@ -339,7 +355,7 @@ const reloadPatience = 30 * time.Second
 // their timers.
 func (e *Engine) Reload(site *config.Site) {
 	duty := e.lockAsked(site)
-	now := time.Now()
+	now := e.now()
 	same := e.unchanged(site)
 	e.adopt(site)
 	e.set.Reconfigure(now, machines(site), options(site))
@@ -383,30 +399,40 @@ func (e *Engine) unchanged(site *config.Site) int {
 // runTrapClock lets time pass for traps.
 func (e *Engine) runTrapClock(ctx context.Context) {
 	for {
-		e.mu.Lock()
-		at, ok := e.set.NextTick()
-		exclude := excluded(e.site.ExcludePeriod)
-		e.mu.Unlock()
 		var due <-chan time.Time
-		switch {
-		case exclude != nil && exclude(time.Now()): // nothing runs, no clock either (mon)
-			due = time.After(time.Second)
-		case ok:
-			// A timer may not be armed for the very instant: what is due "more than
-			// T" after something is due a moment later.
-			due = time.After(max(time.Until(at), 0) + 10*time.Millisecond)
+		if wait, ok := e.trapsDue(); ok {
+			due = time.After(wait)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-e.tick:
 		case <-due:
-			e.mu.Lock()
-			if exclude == nil || !exclude(time.Now()) {
-				e.dispatch(e.set.Tick(time.Now()))
-			}
-			e.mu.Unlock()
+			e.tickTraps()
 		}
+	}
+}
+
+// trapsDue is how long time has nothing to do for traps; ok is false if for ever.
+func (e *Engine) trapsDue() (wait time.Duration, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.now()
+	if exclude := excluded(e.site.ExcludePeriod); exclude != nil && exclude(now) { // nothing runs, no clock either (mon)
+		return time.Second, true
+	}
+	at, ok := e.set.NextTick()
+	// A timer may not be armed for the very instant: what is due "more than T" after
+	// something is due a moment later.
+	return max(at.Sub(now), 0) + 10*time.Millisecond, ok
+}
+
+func (e *Engine) tickTraps() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.now()
+	if exclude := excluded(e.site.ExcludePeriod); exclude == nil || !exclude(now) {
+		e.dispatch(e.set.Tick(now))
 	}
 }
 

@@ -75,7 +75,7 @@ func (e *Engine) tellQuorum(c lvs.QuorumChange) {
 		if !e.site.Compat {
 			m.destination = a.Name
 		}
-		e.outbox.put(m)
+		e.post(m)
 	}
 }
 

@@ -49,7 +49,7 @@ func (s *Scheduler) idleFor() time.Duration {
 	if e := s.queue.first(); e != nil && e.due != never {
 		sleep = max(e.due-s.mono(), 0)
 	}
-	if s.calendars > 0 {
+	if s.calendars > 0 && !s.stepped { // who steps moves both clocks
 		sleep = min(sleep, clockWatch)
 	}
 	return sleep
@@ -243,7 +243,12 @@ func (s *Scheduler) start(e *entry, now time.Duration) {
 	e.started = now
 	e.lane.running++
 	s.running.Add(1)
-	go s.work(ctx, e, e.job.Key, e.job.Run)
+	key, run := e.job.Key, e.job.Run
+	if s.stepped {
+		s.due = append(s.due, func() { s.work(ctx, e, key, run) })
+		return
+	}
+	go s.work(ctx, e, key, run)
 }
 
 // work is the goroutine of one run.

@@ -98,6 +98,9 @@ type Config struct {
 	// Wall is the clock, and by its location the time zone, for Cron,
 	// ExcludePeriod and Ready. Default: time.Now.
 	Wall func() time.Time
+	// Mono is the monotonic clock, as time since some moment; one that does not run
+	// by itself is for [Scheduler.Step]. Default: time since New.
+	Mono func() time.Duration
 	// Random returns a number in [0, n) for RandSkew; called by one goroutine at
 	// a time. Default: math/rand/v2.Int64N.
 	Random func(n int64) int64
@@ -111,7 +114,6 @@ type Config struct {
 // goroutine, before, during and after Run; nothing starts except during Run.
 type Scheduler struct {
 	config Config
-	epoch  time.Time     // zero of the monotonic clock
 	wake   chan struct{} // holds one token: the dispatcher should look again
 	turn   chan struct{} // holds one token: one Replace at a time
 	asked  []question    // the dispatcher's alone: about whom it asks in this pass
@@ -129,12 +131,18 @@ type Scheduler struct {
 	calendars int           // jobs with Cron
 	offset    time.Duration // wall clock minus monotonic clock that calendar slots were made with
 	counters  counters
+	stepped   bool     // see Begin
+	due       []func() // with stepped: runs that Step has to make
 }
 
 // New returns a scheduler with an empty plan.
 func New(c Config) *Scheduler {
 	if c.Wall == nil {
 		c.Wall = time.Now
+	}
+	if c.Mono == nil {
+		epoch := time.Now()
+		c.Mono = func() time.Duration { return time.Since(epoch) }
 	}
 	if c.Random == nil {
 		c.Random = rand.Int64N
@@ -144,7 +152,6 @@ func New(c Config) *Scheduler {
 	}
 	return &Scheduler{
 		config:  c,
-		epoch:   time.Now(),
 		wake:    make(chan struct{}, 1),
 		turn:    make(chan struct{}, 1),
 		entries: map[string]*entry{},
@@ -152,22 +159,12 @@ func New(c Config) *Scheduler {
 	}
 }
 
-// mono is the monotonic time since epoch.
-func (s *Scheduler) mono() time.Duration { return time.Since(s.epoch) }
+func (s *Scheduler) mono() time.Duration { return s.config.Mono() }
 
 // Run runs the plan's jobs until ctx is done, and returns when the last run has
 // ended. Call it once. First runs are spread from now on, not from Replace.
 func (s *Scheduler) Run(ctx context.Context) {
-	s.mu.Lock()
-	s.root = ctx
-	now, wall := s.mono(), s.config.Wall()
-	s.offset = offset(now, wall)
-	for _, e := range s.entries {
-		s.begin(e, now, wall)
-	}
-	s.queue.init()
-	s.mu.Unlock()
-
+	s.place(ctx)
 	s.dispatch(ctx)
 
 	s.mu.Lock()
@@ -175,6 +172,19 @@ func (s *Scheduler) Run(ctx context.Context) {
 	s.checks.forget()
 	s.mu.Unlock()
 	s.running.Wait()
+}
+
+// place gives the plan's jobs their first times.
+func (s *Scheduler) place(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.root = ctx
+	now, wall := s.mono(), s.config.Wall()
+	s.offset = offset(now, wall)
+	for _, e := range s.entries {
+		s.begin(e, now, wall)
+	}
+	s.queue.init()
 }
 
 // RunNow makes the job due at once, outside of its schedule, which goes on
