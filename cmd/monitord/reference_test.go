@@ -205,7 +205,7 @@ func TestReferenceCommand(t *testing.T) {
 		want []string
 		lack string
 	}{
-		{"reference", 0, []string{"[[watch.period]]", "exec http", "ipvs", "vip"}, "alertafter"},
+		{"reference", 0, []string{"[[watch.period]]", "kinds of monitor:\n  ", "http", "ipvs", "vip"}, "alertafter"},
 		{"reference monitor http", 0, []string{"monitor http\n", "body_absent (string, none)", "password, password_file (secret"}, "alert"},
 		{"reference period", 0, []string{"[[watch.period]]\n", "alertafter (", "In mon.cf: numalerts"}, "monitor http"},
 		{"reference password_file", 0, []string{"monitor http\n", "alert mail\n", "[fence.stonith]\n"}, "body_absent"},
