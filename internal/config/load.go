@@ -92,6 +92,7 @@ func (b *builder) document(root *node, path string) {
 	b.requirements()
 	b.quorumOwners()
 	b.unaddressed()
+	b.syncRole()
 	b.unused()
 }
 

@@ -91,6 +91,22 @@ func (b *builder) unaddressed() {
 	}
 }
 
+// syncRole warns of a role in [sync] that a director cannot have: one that holds one
+// group and not another would have to send for the first and receive for the other.
+func (b *builder) syncRole() {
+	y := b.site.Sync
+	if y == nil || y.Master && y.Backup {
+		return
+	}
+	groups := map[string]bool{}
+	for _, s := range b.servers {
+		groups[s.group] = true
+	}
+	if len(groups) > 1 {
+		b.warning(b.doc.Sync.node.at("role"), "role: %d groups have virtual services, and a director may hold one and not another; \"both\" sends and receives", len(groups))
+	}
+}
+
 // clientAddresses are those that a virtual service is reached at; none with a
 // firewall mark.
 func clientAddresses(v lvs.Virtual) []netip.Addr {
