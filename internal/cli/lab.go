@@ -127,7 +127,8 @@ func (f *labFlags) settings(c *cobra.Command) (lab.Settings, error) {
 }
 
 // ownPlaces gives a node its own statedir and socket, in place of those at the top of
-// a configuration, before its first table. A key file of the name ${LAB_KEY} is the lab's.
+// a configuration, before its first table. A key file of the name ${LAB_KEY} is the lab's,
+// and ${LAB_BACKEND} what its directors can forward by.
 func ownPlaces(text string, n lab.Node) string {
 	top, tables := text, ""
 	if i := regexp.MustCompile(`(?m)^\s*\[`).FindStringIndex(text); i != nil {
@@ -135,7 +136,10 @@ func ownPlaces(text string, n lab.Node) string {
 	}
 	top = regexp.MustCompile(`(?m)^\s*(statedir|socket|logdir)\s*=.*$`).ReplaceAllString(top, "")
 	places := fmt.Sprintf("statedir = %q\nsocket = %q\n", n.StateDir(), n.Socket())
-	return places + top + regexp.MustCompile(`\$\{LAB_KEY(:-[^}]*)?\}`).ReplaceAllLiteralString(tables, n.KeyFile)
+	for name, value := range map[string]string{"LAB_KEY": n.KeyFile, "LAB_BACKEND": n.Backend} {
+		tables = regexp.MustCompile(`\$\{`+name+`(:-[^}]*)?\}`).ReplaceAllLiteralString(tables, value)
+	}
+	return places + top + tables
 }
 
 // timeline prints what happens, in seconds since the first of it.

@@ -19,7 +19,8 @@
 // numbers included, so that not even what a daemon has started lives on.
 //
 // A lab needs root, or Reexec, which makes an ordinary user root of a user namespace;
-// the kernel refuses IPVS there, so that directors have to forward by the relay.
+// the kernel refuses IPVS there, so that directors have to forward by the relay
+// ([Node.Backend]).
 //
 // All times are [netif.Boottime], which every namespace shares.
 package lab
@@ -66,6 +67,9 @@ type Node struct {
 	Folder string
 	// KeyFile is a key for the messages between the nodes: one for all of them.
 	KeyFile string
+	// Backend is what directors forward by: "kernel" where the kernel lets them have
+	// IPVS in their network namespaces, else "relay".
+	Backend string
 }
 
 // Config is the path of the node's configuration.

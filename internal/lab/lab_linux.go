@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/heartbeat"
+	"github.com/monitord/monitord/internal/ipvs"
+	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/netif"
 )
 
@@ -63,7 +65,14 @@ func Open(ctx context.Context, settings Settings) (*Lab, error) {
 }
 
 // furnish makes the nodes' folders, their configurations, and the key.
-func (l *Lab) furnish(context.Context) error {
+func (l *Lab) furnish(ctx context.Context) error {
+	backend, err := forwarding(ctx)
+	if err != nil {
+		return err
+	}
+	l.note(Event{What: "directors forward by " + map[string]string{
+		lvs.BackendKernel: "the kernel's IPVS", lvs.BackendRelay: "the relay, which dies with the daemon",
+	}[backend]})
 	// Short: a socket's path has room for 107 bytes (unix(7)).
 	folder, err := os.MkdirTemp("", "lab")
 	if err != nil {
@@ -75,7 +84,7 @@ func (l *Lab) furnish(context.Context) error {
 		return err
 	}
 	for _, n := range l.settings.peers() {
-		n.Folder, n.KeyFile = filepath.Join(folder, n.Name), key
+		n.Folder, n.KeyFile, n.Backend = filepath.Join(folder, n.Name), key, backend
 		if err := os.MkdirAll(n.StateDir(), 0o700); err != nil {
 			return err
 		}
@@ -85,6 +94,27 @@ func (l *Lab) furnish(context.Context) error {
 		l.nodes = append(l.nodes, n)
 	}
 	return nil
+}
+
+// forwarding is the backend that directors can have, tried out on a machine of its own:
+// a kernel may have no IPVS, or refuse it in a user namespace.
+func forwarding(ctx context.Context) (backend string, err error) {
+	s, err := newSpace(ctx, "trial")
+	if err != nil {
+		return "", err
+	}
+	backend = lvs.BackendRelay
+	err = s.do(func() error {
+		access, err := ipvs.Open(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // None is an answer, not a fault.
+		}
+		if _, err := access.Services(ctx); err == nil {
+			backend = lvs.BackendKernel
+		}
+		return access.Close()
+	})
+	return backend, errors.Join(err, s.close())
 }
 
 // cable makes the machines and connects them.

@@ -1,9 +1,12 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/monitord/monitord/internal/lvs"
 )
 
 // The machines' numbers: the last octet of their addresses.
@@ -87,7 +90,7 @@ func (s Settings) peers() []Node {
 }
 
 // BuiltIn is a node's configuration where none is given: the shared address in front
-// of three web servers, which are watched, by the relay.
+// of three web servers, which are watched.
 func (s Settings) BuiltIn(n Node) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "statedir = %q\nsocket = %q\n\n[cluster]\nkey_file = %q\n", n.StateDir(), n.Socket(), n.KeyFile)
@@ -107,12 +110,12 @@ func (s Settings) BuiltIn(n Node) string {
 	fmt.Fprintf(&text, "\n[fence]\ngateway = [%q]\n", Gateway())
 	fmt.Fprintf(&text, "\n[[group]]\nname = %q\n  [[group.resource]]\n  type = \"lvs\"\n  virtual = [\"shop\"]\n", s.Group)
 	fmt.Fprintf(&text, "  [[group.resource]]\n  type = \"vip\"\n  address = %q\n  device = \"eth0\"\n", s.Address)
-	text.WriteString(s.pool())
+	text.WriteString(s.pool(n))
 	return text.String()
 }
 
 // pool is the virtual service with its servers, and the watch that takes them out.
-func (s Settings) pool() string {
+func (s Settings) pool(n Node) string {
 	var servers []string
 	for i := range webs {
 		servers = append(servers, fmt.Sprintf("%q", Web(i+1)))
@@ -122,7 +125,7 @@ func (s Settings) pool() string {
 web = [%[1]s]
 
 [lvs]
-backend = "relay"
+backend = %[4]q
 
 [[virtual]]
 name = "shop"
@@ -139,5 +142,5 @@ rise = 2
 monitor = { type = "http", port = 80, path = "/healthz", status = "200", timeout = "1s" }
   [[watch.period]]
   alert = [{ type = "ipvs", virtual = "shop" }]
-`, strings.Join(servers, ", "), netip.AddrPortFrom(s.Address, 80), strings.Join(servers, " }, { host = "))
+`, strings.Join(servers, ", "), netip.AddrPortFrom(s.Address, 80), strings.Join(servers, " }, { host = "), cmp.Or(n.Backend, lvs.BackendRelay))
 }
