@@ -24,7 +24,7 @@ var floors = map[string]int{
 	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/wording": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2, "internal/debian/unpack": 3, "internal/icmp/icmptest": 2,
 
 	"monitors/exec": 3, "monitors/file": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3,
-	"alerts/exec": 3, "alerts/file": 3, "alerts/ipvs": 3, "alerts/mail": 3,
+	"alerts/exec": 3, "alerts/file": 3, "alerts/ipvs": 3, "alerts/mail": 3, "alerts/webhook": 3,
 	"resources/vip": 3, "resources/lvs": 3, "resources/realserver": 3, "resources/route": 3, "resources/sysctl": 3, "resources/exec": 3, "resources/systemd": 3, "resources/mail": 3,
 
 	"internal/gateway": 3, "internal/fencing": 3, "internal/transition": 3, "internal/started": 2, "internal/lab": 4,

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -212,19 +214,29 @@ func missingProgram(err error) bool {
 		(errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission))
 }
 
-// nameOf names an action for people: its kind, and the texts of the first two
-// keys of its configuration, which by convention say what it is about: a
-// program and its arguments, the recipients, the virtual service.
+// nameOf names an action for people: its kind, and its key name if it has one. Else
+// the texts of the first two keys of its configuration, which by convention say what
+// it is about: a program and its arguments, the recipients, the virtual service. Of a
+// secret, such as the URL of a chat, a check sum tells it from others.
 func nameOf(t *pluginTable) string {
 	name := []string{t.kind}
 	if t.bound == nil {
 		return t.kind
 	}
-	for i, f := range fieldsOf(elem(t.bound)) {
+	fields := fieldsOf(elem(t.bound))
+	for _, f := range fields {
+		if f.key == "name" && f.value.Kind() == reflect.String && f.value.Len() > 0 {
+			return oneLine(t.kind + " " + f.value.String())
+		}
+	}
+	for i, f := range fields {
 		if i == 2 {
 			break
 		}
 		switch v := f.value; {
+		case v.Type() == secretType && v.Len() > 0:
+			sum := sha256.Sum256([]byte(v.String()))
+			name = append(name, hex.EncodeToString(sum[:3]))
 		case v.Type() == secretType:
 		case v.Kind() == reflect.String && v.Len() > 0:
 			name = append(name, v.String())

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/monitord/monitord/alerts"
@@ -74,6 +75,12 @@ func (f follow) Send(ctx context.Context, e alerts.Event) error {
 }
 func (follow) Follower() {}
 
+type chatConfig struct {
+	URL    alerts.Secret `toml:"url"`
+	Format string        `toml:"format"`
+	Name   string        `toml:"name"`
+}
+
 // step is a resource that does nothing.
 type step struct{}
 
@@ -129,4 +136,25 @@ func buildProbe(c probeConfig, _ monitors.Site) (monitors.Monitor, error) {
 		return nil, fmt.Errorf("port 1 is not for us")
 	}
 	return probe{c}, nil
+}
+
+// Two chats have different names, by which the rate limit and the order of messages
+// tell them apart; and none shows the secret.
+func TestNamesOfAlerts(t *testing.T) {
+	name := func(c chatConfig) string { return nameOf(&pluginTable{kind: "chat", bound: &c}) }
+	a, b := name(chatConfig{URL: "https://example.org/secret-a", Format: "short"}), name(chatConfig{URL: "https://example.org/secret-b", Format: "short"})
+	if a == b || !strings.HasPrefix(a, "chat ") || !strings.HasSuffix(a, " short") || strings.Contains(a, "secret") {
+		t.Errorf("names %q and %q", a, b)
+	}
+	for _, c := range []struct {
+		of   chatConfig
+		want string
+	}{
+		{chatConfig{Format: "short"}, "chat short"},
+		{chatConfig{URL: "https://example.org/secret-a", Format: "short", Name: "the operators"}, "chat the operators"},
+	} {
+		if got := name(c.of); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
 }

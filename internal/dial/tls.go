@@ -24,6 +24,14 @@ type TLSKeys struct {
 
 // Unused blames the first key that has a value although there is no TLS.
 func (k TLSKeys) Unused() error {
+	if key := k.First(); key != "" {
+		return monitors.BadKey(key, "has no use without TLS: add tls = true, or leave it out")
+	}
+	return nil
+}
+
+// First names the first key that has another value than the default's, "" if none has.
+func (k TLSKeys) First() string {
 	for _, key := range []struct {
 		name string
 		set  bool
@@ -36,10 +44,10 @@ func (k TLSKeys) Unused() error {
 		{"certificate_days", k.CertificateDays != 0},
 	} {
 		if key.set {
-			return monitors.BadKey(key.name, "has no use without TLS: add tls = true, or leave it out")
+			return key.name
 		}
 	}
-	return nil
+	return ""
 }
 
 // TLS does the client's side of a handshake and judges the certificate.
@@ -76,6 +84,10 @@ func NewTLS(k TLSKeys) (*TLS, error) {
 	}
 	return t, nil
 }
+
+// Config is what the keys say, for a library that makes the handshake itself; it
+// knows nothing of certificate_days. The caller may change it.
+func (t *TLS) Config() *tls.Config { return t.config.Clone() }
 
 func readRoots(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)

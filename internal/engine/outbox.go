@@ -264,7 +264,7 @@ func (o *outbox) attempt(m *message, alert alerts.Alert) (final bool) {
 	defer cancel()
 	start := time.Now()
 	err := send(ctx, alert, m.event)
-	final = err == nil || errors.Is(err, alerts.ErrDelivered) || m.event.Kind == alerts.Test || time.Since(m.since) > giveUp
+	final = err == nil || errors.Is(err, alerts.ErrDelivered) || errors.Is(err, alerts.ErrRefused) || m.event.Kind == alerts.Test || time.Since(m.since) > giveUp
 	o.report(delivery{message: m, err: err, final: final, took: time.Since(start)})
 	return final
 }

@@ -235,3 +235,41 @@ func (m Message) Lasted() string {
 
 // Recovering reports whether the event says that hosts came up.
 func (m Message) Recovering() bool { return m.recovering() }
+
+// Headline is the event in a line: "DOWN web:http: web2 (1 of 3)".
+func (m Message) Headline() string {
+	line := m.State() + " " + m.Group + ":" + m.Service
+	if who := m.Who(); who != "" {
+		line += ": " + who
+	}
+	return line
+}
+
+// detailLimit is how many hosts Details has a line for.
+const detailLimit = 20
+
+// Details are the lines below the headline: each host that the event is about, up to
+// 20, who else is down, who acknowledged it, and why the event is told.
+func (m Message) Details() string {
+	var lines []string
+	concerned := m.Concerned()
+	for _, h := range concerned[:min(len(concerned), detailLimit)] {
+		lines = append(lines, m.Line(h))
+	}
+	if more := len(concerned) - detailLimit; more > 0 {
+		lines = append(lines, fmt.Sprintf("… and %d more", more))
+	}
+	if down := m.OthersDown(); len(down) > 0 {
+		names, more := down[:min(len(down), detailLimit)], ""
+		if len(down) > detailLimit {
+			more = fmt.Sprintf(", … and %d more", len(down)-detailLimit)
+		}
+		lines = append(lines, fmt.Sprintf("also down (%d): %s%s", len(down), m.Names(names), more))
+	}
+	for _, l := range []struct{ label, text string }{{"acknowledged by ", m.Ack}, {"", m.Description}, {"why: ", m.Reason}} {
+		if l.text != "" {
+			lines = append(lines, l.label+l.text)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
