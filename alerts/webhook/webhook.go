@@ -1,10 +1,10 @@
 // Package webhook is the alert "webhook": an HTTP request with a body of JSON, to a
 // chat, a pager, another alert manager or a service of one's own.
 //
-//	{ type = "webhook", url = "https://hooks.example.org/monitord", sign_secret_file = "/etc/monitord/hook.secret" }
-//	{ type = "webhook", format = "slack", url_file = "/etc/monitord/slack.url" }
-//	{ type = "webhook", format = "alertmanager", url = "http://alertmanager.example.org:9093/api/v2/alerts" }
-//	{ type = "webhook", format = "pagerduty", routing_key_file = "/etc/monitord/pagerduty.key" }
+//	alert = { type = "webhook", url = "https://hooks.example.org/monitord", sign_secret_file = "/etc/monitord/hook.secret" }
+//	alert = { type = "webhook", format = "slack", url_file = "/etc/monitord/slack.url" }
+//	alert = { type = "webhook", format = "alertmanager", url = "http://alertmanager.example.org:9093/api/v2/alerts" }
+//	alert = { type = "webhook", format = "pagerduty", routing_key_file = "/etc/monitord/pagerduty.key" }
 //
 // # Body
 //
@@ -71,7 +71,7 @@ import (
 
 // Config is the table of a webhook.
 type Config struct {
-	URL    alerts.Secret `toml:"url" doc:"Where to send to, http:// or https://; it is kept secret; default none, for format \"pagerduty\" its events API."`
+	URL    alerts.Secret `toml:"url" doc:"Where to send to, http:// or https://; it is kept secret; default none, but for format \"pagerduty\" its events API."`
 	Format string        `toml:"format" doc:"Whose body is sent: \"monitord\" (the whole event), \"slack\", \"alertmanager\" (API v2) or \"pagerduty\" (Events API v2); default \"monitord\"."`
 	Name   string        `toml:"name" doc:"What the receiver is called in the log and the status; default the format and a check sum of the URL."`
 

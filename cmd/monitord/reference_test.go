@@ -149,6 +149,8 @@ func madeFiles(t *testing.T, folder, text string) string {
 		switch {
 		case strings.Contains(path, "cluster.key"):
 			made(path, heartbeat.NewKey(), 0o600)
+		case strings.HasSuffix(path, ".url"):
+			made(path, "https://hooks.example.org/services/secret\n", 0o600)
 		case strings.Contains(path, "bin/"):
 			made(path, "#!/bin/sh\n", 0o700)
 		default:
@@ -160,7 +162,7 @@ func madeFiles(t *testing.T, folder, text string) string {
 		made(filepath.Join(folder, "programs", m[1]), "#!/bin/sh\n", 0o700)
 	}
 	programs := fmt.Sprintf("%q", filepath.Join(folder, "programs"))
-	return "mondir = " + programs + "\nalertdir = " + programs + "\n" + text
+	return "mondir = " + programs + "\nalertdir = " + programs + "\n" + fmt.Sprintf("logdir = %q\n", folder) + text
 }
 
 const (
