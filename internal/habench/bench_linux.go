@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -144,6 +146,9 @@ func (b *Bench) clear(ctx context.Context) error {
 		_ = signalAll(ctx, b.lab, n.Name, syscall.SIGKILL)           // so may these
 		if strings.Contains("+"+b.lab.Owner()+"+", "+"+n.Name+"+") { // its kernel has
 			_ = b.lab.RemoveAddress(ctx, n.Name) // the lease may end meanwhile
+		}
+		for _, name := range b.contender.traces {
+			_ = os.Remove(filepath.Join(n.Folder, name)) // there may be none
 		}
 	}
 	return errors.Join(err, b.lab.AwaitOwner(ctx, ""))

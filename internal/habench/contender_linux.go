@@ -20,7 +20,10 @@ type Contender struct {
 	// Own: it is monitord, whose promises are kept.
 	Own bool
 	// after is for how long it is watched since a fault was undone.
-	after    time.Duration
+	after time.Duration
+	// traces are files in a node's folder that one leaves which was killed, and that
+	// keep the next from starting: the process that they name may be a zombie still.
+	traces   []string
 	settings lab.Settings
 	// signal reaches all processes of it that matter.
 	signal func(ctx context.Context, l *lab.Lab, node string, s syscall.Signal) error
@@ -57,7 +60,7 @@ func Keepalived(tree string, fast bool) Contender {
 		version, pace, name = 3, "0.1", "keepalived VRRPv3 0.1 s"
 	}
 	file := func(n lab.Node, name string) string { return filepath.Join(n.Folder, name) }
-	return Contender{Name: name, after: 6 * time.Second, signal: signalAll, settings: lab.Settings{
+	return Contender{Name: name, after: 6 * time.Second, signal: signalAll, traces: []string{"pid", "vrrp.pid"}, settings: lab.Settings{
 		Binary: filepath.Join(tree, "usr/sbin/keepalived"),
 		Args: func(n lab.Node) []string {
 			return []string{
