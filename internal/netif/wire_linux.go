@@ -294,12 +294,21 @@ func (w *Wire) read(conn rawConn) {
 	}
 }
 
-// receive takes in all that waits at a socket and tells whether there was anything.
+// atOnce is how many frames are read before those who ask have their turn: in a flood
+// there is always one more.
+const atOnce = 64
+
+// waiting is more frames than a socket has room for (net.core.rmem_default is 208 KiB,
+// and the least frame counts for half a KiB; some sites give much more).
+const waiting = 4096
+
+// receive takes in what waits at a socket, [atOnce] at most, and tells whether there
+// was anything.
 func (w *Wire) receive(fd int, hear bool) (some bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var frame [2048]byte
-	for {
+	for range atOnce {
 		n, from, err := unix.Recvfrom(fd, frame[:], unix.MSG_DONTWAIT)
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -318,6 +327,7 @@ func (w *Wire) receive(fd int, hear bool) (some bool) {
 			w.tell(w.ledger.hear(c, Boottime()))
 		}
 	}
+	return some
 }
 
 func (w *Wire) tell(all []Sighting) {
@@ -342,7 +352,13 @@ func (w *Wire) tell(all []Sighting) {
 // it says nothing about now.
 func (w *Wire) Flush() {
 	for _, conn := range w.conns {
-		_ = conn.Control(func(fd uintptr) { w.receive(int(fd), false) }) // Closed: nothing waits.
+		_ = conn.Control(func(fd uintptr) { // Closed: nothing waits.
+			for range waiting / atOnce {
+				if !w.receive(int(fd), false) {
+					return
+				}
+			}
+		})
 	}
 	for {
 		select {
