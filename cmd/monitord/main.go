@@ -16,6 +16,7 @@ import (
 	_ "github.com/monitord/monitord/monitors/ping"
 	_ "github.com/monitord/monitord/monitors/tcp"
 	_ "github.com/monitord/monitord/monitors/telnet"
+	_ "github.com/monitord/monitord/monitors/udp"
 	_ "github.com/monitord/monitord/resources/exec"
 	_ "github.com/monitord/monitord/resources/lvs"
 	_ "github.com/monitord/monitord/resources/mail"

@@ -37,12 +37,17 @@ type boundConn struct {
 func (b *boundConn) Close() error {
 	err := net.ErrClosed
 	b.once.Do(func() {
-		if !b.unbind() {
-			<-b.cut
-		}
+		b.release()
 		err = b.Conn.Close()
 	})
 	return err
+}
+
+// release ends what bind began. The connection stays open.
+func (b *boundConn) release() {
+	if !b.unbind() {
+		<-b.cut
+	}
 }
 
 // SetDeadline does nothing: the deadline is the context's, and crypto/tls would

@@ -1,5 +1,5 @@
 // Package dial connects to the hosts of a group for the monitors that speak over
-// TCP, and decides in one place what a failure says about the host.
+// TCP and UDP, and decides in one place what a failure says about the host.
 //
 // Down means that the host itself refused, broke off or was silent. What failed
 // before the host could be asked - a name server, a source address, a missing
@@ -160,11 +160,8 @@ func (d *Dialer) nameServer(ctx context.Context, network, address string) (net.C
 // connect tries one address, as one of left that remain, for its share of the
 // time.
 func (d *Dialer) connect(ctx context.Context, to netip.AddrPort, left int) (net.Conn, error) {
-	if deadline, ok := ctx.Deadline(); ok && left > 1 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
-		defer cancel()
-	}
+	ctx, cancel := Share(ctx, left)
+	defer cancel()
 	dialer := net.Dialer{KeepAlive: -1}
 	if d.source.IsValid() {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.source, 0))
