@@ -3,7 +3,7 @@
 //
 //	alert = { type = "syslog" }
 //	alert = { type = "syslog", server = "logs.example.org", facility = "local3" }
-//	alert = { type = "syslog", server = "logs.example.org:6514", transport = "tls", ca_file = "/etc/monitord/ca.pem" }
+//	alert = { type = "syslog", server = "logs.example.org:6514", transport = "tls" }
 //
 // A line is
 //
@@ -24,6 +24,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -178,16 +179,29 @@ func (s *sender) Send(ctx context.Context, e alerts.Event) error {
 func (s *sender) deliver(ctx context.Context, message []byte) error {
 	conn, err := s.connect(ctx)
 	if err != nil {
-		return dial.Broken(err)
+		return cause(err)
 	}
 	err = conn.Send(ctx, message)
 	if err == nil {
 		err = conn.Finish(ctx)
 	}
 	if err != nil {
-		return errors.Join(dial.Broken(err), conn.Close())
+		return errors.Join(cause(err), conn.Close())
 	}
 	return conn.Close()
+}
+
+// cause strips what package net wraps around an error: the addresses, of which the
+// caller names the one that matters. What the other side of TLS complains about keeps
+// its "remote error".
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op != "remote error" {
+		err = op.Err
+	}
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = call.Err
+	}
+	return err
 }
 
 func (s *sender) connect(ctx context.Context) (*syslog.Conn, error) {

@@ -115,9 +115,8 @@ func (c *Conn) Finish(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
 	defer c.bind(short)()
-	if err := half.CloseWrite(); err != nil {
-		return c.reason(ctx, err)
-	}
+	closed := half.CloseWrite()
+	// Though that failed: what the server said before it closed says why.
 	_, err := io.Copy(io.Discard, io.LimitReader(c.conn, 64<<10))
 	switch {
 	case ctx.Err() != nil:
@@ -125,7 +124,9 @@ func (c *Conn) Finish(ctx context.Context) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil // a second has passed
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil // it closed without TLS's farewell, as many do
+		return closed // it closed without TLS's farewell, as many do
+	case err == nil:
+		return closed
 	}
 	return err
 }
