@@ -16,7 +16,7 @@ var floors = map[string]int{
 	"internal/plugin": 0, "internal/watch": 0, "internal/period": 0, "internal/director": 0, "internal/director/sim": 1,
 
 	"monitors": 1, "alerts": 1, "resources": 1,
-	"monitors/monitortest": 2, "alerts/alerttest": 2, "resources/resourcetest": 2,
+	"monitors/monitortest": 2, "monitors/netprobe": 3, "alerts/alerttest": 2, "resources/resourcetest": 2,
 
 	"internal/dial": 2, "internal/dial/dialtest": 2, "internal/icmp": 2, "internal/lvs": 2, "internal/lvs/relay": 2, "internal/lvs/record": 2,
 	"internal/ipvs": 2, "internal/ipvs/ipvstest": 2, "internal/lvs/kernel": 3, "internal/nft": 2, "internal/nft/nstest": 2, "internal/netif": 2, "internal/netif/netiftest": 2, "internal/state": 2, "internal/heartbeat": 2,
