@@ -30,7 +30,7 @@ var floors = map[string]int{
 
 	"internal/gateway": 3, "internal/fencing": 3, "internal/transition": 3, "internal/started": 2, "internal/lab": 4,
 
-	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/migrate/moncf": 4, "internal/control": 4, "internal/takeover": 4,
+	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/migrate/moncf": 4, "internal/migrate/mon": 4, "internal/control": 4, "internal/takeover": 4,
 
 	"internal/daemon": 5, "internal/cli": 5, "internal/reference": 5,
 
@@ -40,11 +40,12 @@ var floors = map[string]int{
 }
 
 // neighbours are the imports on one floor that are meant: the engine is made of
-// what the configuration built, commands start daemons, backends serve a pool,
+// what the configuration built, an importer makes a configuration, commands start daemons, backends serve a pool,
 // watches have periods.
 var neighbours = map[string][]string{
 	"internal/watch":           {"internal/period"},
 	"internal/engine":          {"internal/config", "internal/schedule"},
+	"internal/migrate/mon":     {"internal/config", "internal/migrate/moncf"},
 	"internal/cli":             {"internal/daemon"},
 	"internal/lvs/relay":       {"internal/lvs"},
 	"internal/lvs/record":      {"internal/lvs"},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/daemon"
 	"github.com/monitord/monitord/internal/director"
+	"github.com/monitord/monitord/internal/migrate/mon"
 )
 
 func newCheck() *cobra.Command {
@@ -109,7 +111,7 @@ func loadSiteAs(file, node string) (*config.Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
-	return config.Load(file, config.Host{
+	return mon.Load(context.Background(), file, config.Host{
 		Hostname: hostname, Env: os.LookupEnv, Networks: daemon.Networks(),
 		Node: node, Addresses: daemon.Addresses(), AnyNode: true,
 	})

@@ -60,7 +60,8 @@ func newRoot() *cobra.Command {
 back when they return, and tells people about it.
 
   monitord check -c FILE     is this configuration right?
-  monitord run   -c FILE     run it, in the foreground
+  monitord run   -c FILE     run it, in the foreground; a mon.cf too
+  monitord import --mon FILE make TOML of a mon.cf
   monitord status            what does the daemon see?`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -68,7 +69,7 @@ back when they return, and tells people about it.
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} })
-	root.AddCommand(newRun(), newCheck(), newStatus(), newReload(), newIPVS(), newDrain(), newUndrain(), newTest(), newRealServer(), newCluster(), newSwitchover(), newFailback(), newMaintenance(), newClear(), newFenced(), newKeygen(), newLab(), newDoctor(), newReference(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newImport(), newStatus(), newReload(), newIPVS(), newDrain(), newUndrain(), newTest(), newRealServer(), newCluster(), newSwitchover(), newFailback(), newMaintenance(), newClear(), newFenced(), newKeygen(), newLab(), newDoctor(), newReference(), newVersion())
 	misuse(root)
 	return root
 }
@@ -91,6 +92,6 @@ func misuse(c *cobra.Command) {
 // configFlag adds -c.
 func configFlag(c *cobra.Command) *string {
 	file := c.Flags().StringP("config", "c", DefaultConfigFile, "configuration `FILE`")
-	_ = c.MarkFlagFilename("config", "toml") // the flag exists
+	_ = c.MarkFlagFilename("config", "toml", "cf") // the flag exists
 	return file
 }

@@ -81,7 +81,11 @@ func defaultCluster() clusterTable {
 func (b *builder) cluster() {
 	d := &b.doc
 	if d.Cluster.node == nil && d.Group.node == nil {
-		if d.Fence.node != nil {
+		switch {
+		case d.Fence.node != nil && b.site.Compat:
+			// mon.cf names the gateway, but what the directors hold is told elsewhere.
+			b.warning(d.Fence.node.value, "[fence] says when a director may hold something, and there is nothing to hold yet: what heartbeat held belongs into a [[group]]")
+		case d.Fence.node != nil:
 			b.problem(d.Fence.node.value, "[fence] says when a director may hold something, and there is nothing to hold: write a [[group]]")
 		}
 		return

@@ -87,9 +87,13 @@ func (r *reader) read(path string, from place, trail []fs.FileInfo) {
 		r.problem(from, "cannot read %s: %v", path, err)
 		return
 	}
-	if !r.admit(path, info, from, trail) {
-		return
+	if r.admit(path, info, from, trail) {
+		r.take(path, text, info, from, trail)
 	}
+}
+
+// take reads the text of a file that is admitted.
+func (r *reader) take(path string, text []byte, info fs.FileInfo, from place, trail []fs.FileInfo) {
 	r.files = append(r.files, fileRead{path, info, from})
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // a byte order mark
 	doc := parse(newSource(path, text), r.report, r.env)

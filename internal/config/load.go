@@ -16,12 +16,24 @@ import (
 // Load reads the file at path and all that it includes. If there is any mistake
 // the site is nil and the error is [Problems].
 func Load(path string, host Host) (*Site, error) {
+	return loadBy(path, host, func(r *reader) { r.read(path, place{}, nil) })
+}
+
+// LoadText is [Load] of a text that was made from the file at path, and is no file
+// itself: an importer's. Places are those of the text.
+func LoadText(path string, text []byte, host Host) (*Site, error) {
+	return loadBy(path, host, func(r *reader) {
+		r.take(path, text, nil, newSource(path, nil).place(0), nil)
+	})
+}
+
+func loadBy(path string, host Host, read func(*reader)) (*Site, error) {
 	if host.Env == nil {
 		host.Env = os.LookupEnv
 	}
 	found := &report{}
 	r := reader{report: found, env: host.Env}
-	r.read(path, place{}, nil)
+	read(&r)
 	if r.root == nil {
 		return nil, found.problems.sorted()
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -93,7 +94,11 @@ func (b *builder) monitor(n *node, t *watchTable, w *Watch) {
 	}
 	w.MonitorKind, w.IsProgram = table.kind, table.kind == programKind
 	m, err := b.buildMonitor(table)
-	if err != nil {
+	switch {
+	case err != nil && b.site.Compat && missingProgram(err):
+		m = absent{err}
+		b.warning(t.Monitor.node.at("program"), "%s: nothing is tested until it is there and the configuration is read again, as in mon", oneLine(err.Error()))
+	case err != nil:
 		b.failed(table, t.Monitor.node, err)
 		return
 	}
@@ -108,6 +113,15 @@ func (b *builder) monitor(n *node, t *watchTable, w *Watch) {
 	case own > 0 && w.Timeout <= own:
 		b.blame(n, "timeout", "timeout: a run would be ended after %s, before the monitor's own timeout of %s: no host could ever be found down by that", w.Timeout, own)
 	}
+}
+
+// absent stands for a monitor whose program was not there when the configuration
+// was read: mon says so at each run, and goes on with the other services.
+type absent struct{ err error }
+
+// Check implements [monitors.Monitor]: it could not test.
+func (a absent) Check(context.Context, monitors.Request) (monitors.Result, error) {
+	return monitors.Result{}, a.err
 }
 
 // declinesHosts reports whether a monitor's configuration has hosts = false:

@@ -28,6 +28,12 @@ func didYouMean(name string, known []string, what string) string {
 	return ": " + what + " " + strings.Join(names, ", ") + more
 }
 
+// DidYouMean is for importers, whose errors about unknown names end like those about
+// TOML.
+func DidYouMean(name string, known []string, what string) string {
+	return didYouMean(name, known, what)
+}
+
 // closest returns the name that differs least, if by no more than a third of its
 // letters; case and the kind of dash do not count.
 func closest(name string, known []string) string {

@@ -21,6 +21,7 @@ import (
 	"github.com/monitord/monitord/internal/engine"
 	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/lvs/kernel"
+	"github.com/monitord/monitord/internal/migrate/mon"
 	"github.com/monitord/monitord/internal/state"
 )
 
@@ -88,7 +89,7 @@ type latePool struct{ *lvs.Pool }
 // assemble builds everything and starts nothing but listeners.
 func assemble(ctx context.Context, o Options) (d *daemon, err error) {
 	d = &daemon{Options: o, started: time.Now(), pool: &latePool{}, ailing: make(chan struct{}, 1)}
-	if d.site, err = load(o, d.pool); err != nil {
+	if d.site, err = load(ctx, o, d.pool); err != nil {
 		return nil, err
 	}
 	o.ConfigureLog(d.site.Log)
@@ -148,12 +149,12 @@ func isInUse(err error) bool {
 	return is
 }
 
-func load(o Options, pool *latePool) (*config.Site, error) {
+func load(ctx context.Context, o Options, pool *latePool) (*config.Site, error) {
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
-	site, err := config.Load(o.ConfigFile, config.Host{
+	site, err := mon.Load(ctx, o.ConfigFile, config.Host{
 		Hostname: hostname, Env: os.LookupEnv, Pool: pool, Table: pool, Networks: Networks(), Node: o.Node, Addresses: Addresses(),
 	})
 	if err != nil {
@@ -382,7 +383,7 @@ func (d *daemon) reload(ctx context.Context) error {
 	// Who asked may go away; half a reload is none.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadPatience)
 	defer cancel()
-	site, err := load(d.Options, d.pool)
+	site, err := load(ctx, d.Options, d.pool)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func inspect(ctx context.Context, name string, b forwarder, wanted lvs.Table) Ta
 // runs it or not: what should be forwarded if every real server were up, and what
 // the kernel holds. It changes nothing.
 func Inspect(ctx context.Context, configFile string) (Table, error) {
-	site, err := load(Options{ConfigFile: configFile}, &latePool{})
+	site, err := load(ctx, Options{ConfigFile: configFile}, &latePool{})
 	if err != nil {
 		return Table{}, err
 	}

@@ -161,6 +161,8 @@ type replayer struct {
 	// trapsSent counts the actions that were looked at for traps.
 	trapsSent int
 	saved     []watch.Saved
+	// imported is set if the mon.cf is played as the TOML that the importer makes.
+	imported *importedSite
 }
 
 // t0 is the second in which every trace starts.
@@ -174,10 +176,15 @@ func replay(t *testing.T, tr *trace) {
 		return
 	}
 	p.file = file
+	p.play()
+}
+
+// play plays the events to the machines, and compares the alerts.
+func (p *replayer) play() {
 	machines := p.machines()
 	p.set = watch.New(machines, watch.Options{})
 	p.take(0, p.set.Start(p.now))
-	for _, e := range tr.Trace.Events {
+	for _, e := range p.trace.Trace.Events {
 		p.now = t0.Add(time.Duration(e.T) * time.Second)
 		p.take(e.Seq, p.set.ForgetTraps(p.now))
 		p.event(e)
@@ -187,6 +194,9 @@ func replay(t *testing.T, tr *trace) {
 }
 
 func (p *replayer) machines() []watch.Config {
+	if p.imported != nil {
+		return p.imported.machines()
+	}
 	machines, lines := p.file.Machines(func(name string) bool { return !strings.HasPrefix(name, "nosuch") })
 	p.lines = lines
 	return machines
@@ -397,6 +407,10 @@ func text(trigger, kind, script string, argv []string, env map[string]string, st
 func (p *replayer) take(seq int, notices []watch.Notice) {
 	for i := range notices {
 		n := &notices[i]
+		if p.imported != nil {
+			p.called = append(p.called, p.imported.called(p, seq, n))
+			continue
+		}
 		line, ok := p.lines[n.Action.ID]
 		if !ok {
 			p.Fatalf("notice of an unknown action %q", n.Action.ID)

@@ -68,6 +68,10 @@ func (p *parser) alertLine(set Setting) AlertLine {
 	return line
 }
 
+// Lookup is the name of the program that mon looks for when it reads the line; see
+// NeverFound.
+func (a AlertLine) Lookup() string { return a.lookup }
+
 func (p *parser) alertArgs(line *AlertLine, args string) {
 	split := QuoteWords(args)
 	line.Args, line.Unbalanced = split.Words, split.Unbalanced

@@ -10,7 +10,7 @@ func (p *parser) beginHostgroup(l Source, match []string) error {
 		if g := p.file.Hostgroups[old]; !g.Implicit {
 			p.warn(l, "hostgroup %q is defined again: as in mon the hosts of line %d are forgotten", name, g.Line)
 		}
-		p.forgetHostgroup(old)
+		p.forgetHostgroup(old, l)
 	}
 	p.addHostgroup(Hostgroup{Source: l, Name: name, Hosts: splitWords(match[2])})
 	return nil
@@ -21,10 +21,19 @@ func (p *parser) addHostgroup(g Hostgroup) {
 	p.file.Hostgroups = append(p.file.Hostgroups, g)
 }
 
-func (p *parser) forgetHostgroup(i int) {
+func (p *parser) forgetHostgroup(i int, by Source) {
+	if g := p.file.Hostgroups[i]; !g.Implicit {
+		p.replaced(by, g.Source, g.More)
+	}
 	p.file.Hostgroups = slices.Delete(p.file.Hostgroups, i, i+1)
 	for j, g := range p.file.Hostgroups {
 		p.groups[g.Name] = j
+	}
+}
+
+func (p *parser) replaced(by, first Source, more []Source) {
+	for _, l := range append([]Source{first}, more...) {
+		p.file.Replaced = append(p.file.Replaced, Replaced{l, by.Line})
 	}
 }
 
@@ -47,6 +56,7 @@ func (p *parser) beginView(l Source, match []string) error {
 	name := match[1]
 	if old := slices.IndexFunc(p.file.Views, func(v View) bool { return v.Name == name }); old >= 0 {
 		p.warn(l, "view %q is defined again: as in mon the members of line %d are forgotten", name, p.file.Views[old].Line)
+		p.replaced(l, p.file.Views[old].Source, p.file.Views[old].More)
 		p.file.Views = slices.Delete(p.file.Views, old, old+1)
 	}
 	p.file.Views = append(p.file.Views, View{Source: l, Name: name, Members: splitWords(match[2])})

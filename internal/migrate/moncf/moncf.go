@@ -36,9 +36,21 @@ type File struct {
 	Views      []View
 	// Ignored are the lines outside of every record, which mon drops in silence.
 	Ignored []Source
+	// Replaced are the lines of hostgroups and views that a later one of the same
+	// name replaces.
+	Replaced []Replaced
 	// Trailing are the comments after the last item.
 	Trailing []Comment
 	Warnings []Warning
+	// Notes are, of a file read by [ParseTolerant], lines that are read otherwise
+	// than mon 1.3.6 reads them, although nobody has to look after them.
+	Notes []Warning
+}
+
+// A Replaced is a line that has no effect because of the record in line By.
+type Replaced struct {
+	Source
+	By int
 }
 
 // A Comment is a line that begins with "#", which Text includes.
@@ -231,18 +243,40 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Parse reads a mon.cf; name is for messages only. The error is an [*Error], or
-// the reader's.
+// Parse reads a mon.cf as mon 1.3.6 does; name is for messages only. The error is
+// an [*Error], or the reader's.
 func Parse(name string, r io.Reader) (*File, error) {
 	p := newParser(name)
-	lines := newLineReader(r)
+	return p.parse(newLineReader(r))
+}
+
+// ParseTolerant reads a mon.cf like [Parse], and what old mon accepted and 1.3.6
+// refuses:
+//
+//   - a period of scales without braces, "period wd" or "period wd hr", is always;
+//   - the end of an alert or monitor line that stands in the next line without a
+//     backslash, as when a mail program wrapped it, is joined: it begins with "-".
+//
+// Both are warnings. That a "watch" without a blank line before it ends a hostgroup
+// is one of the Notes here.
+func ParseTolerant(name string, r io.Reader) (*File, error) {
+	p := newParser(name)
+	p.tolerant = true
+	return p.parse(newLineReader(r))
+}
+
+func (p *parser) parse(lines *lineReader) (*File, error) {
+	next := lines.next
+	if p.tolerant {
+		next = (&unwrapper{parser: p, lines: lines}).next
+	}
 	for {
-		l, err := lines.next()
+		l, err := next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", p.file.Name, err)
 		}
 		if err := p.line(l); err != nil {
 			return nil, err

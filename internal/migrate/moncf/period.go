@@ -8,6 +8,9 @@ import (
 	"github.com/monitord/monitord/internal/watch"
 )
 
+// bareScales are scales of a period without their braces.
+var bareScales = perl(`(?i)^\s*(?:(?:yr|year|mo|month|wk|week|yd|yday|md|mday|wd|wday|hr|hour|min|minute|sec|second)\s*)+$`)
+
 var labelled = perl(`^([A-Za-z_]\w*)\s*:\s*(.*)$`)
 
 // beginPeriod takes "period [LABEL:] SPEC".
@@ -21,7 +24,12 @@ func (p *parser) beginPeriod(set Setting) error {
 		return p.errorf(set.Source, "period '%s' already defined for watch group %s service %s", q.Key, p.watch().Group, s.Name)
 	}
 	var err error
-	if q.When, err = period.Parse(q.Spec); err != nil {
+	q.When, err = period.Parse(q.Spec)
+	if err != nil && p.tolerant && bareScales.MatchString(q.Spec) {
+		p.warn(set.Source, "period %q has no braces and mon 1.3.6 refuses it: taken for always, as old mon did; write \"period\" alone", q.Spec)
+		q.When, err = period.Period{}, nil
+	}
+	if err != nil {
 		bad := p.errorf(set.Source, "malformed period '%s' (the specified time period is not valid as per Time::Period::inPeriod)", q.Spec)
 		bad.Err = err
 		return bad

@@ -38,6 +38,8 @@ func (r record) String() string {
 
 type parser struct {
 	file *File
+	// tolerant takes what old mon took; see ParseTolerant.
+	tolerant bool
 	// record is open until a blank line or the start of the next.
 	record record
 	// closed says which record a blank line closed last, for the warning about
@@ -120,7 +122,12 @@ func (p *parser) starts(l Source, start recordStart) bool {
 		p.warn(l, "this is a line of the alias above: a blank line before it would make it a %s", start.kind)
 		return false
 	}
-	p.warn(l, "mon takes this line and those after it for names in the %s above, because there is no blank line before it; here it starts a %s", p.record, start.kind)
+	text := fmt.Sprintf("mon takes this line and those after it for names in the %s above, because there is no blank line before it; here it starts a %s", p.record, start.kind)
+	if p.tolerant {
+		p.file.Notes = append(p.file.Notes, Warning{Line: l.Line, LastLine: l.LastLine, Text: text})
+		return true
+	}
+	p.warn(l, "%s", text)
 	return true
 }
 
@@ -175,7 +182,9 @@ func (p *parser) ignore(l Source) {
 func (p *parser) end(lines *lineReader) {
 	p.file.Trailing = lines.comments
 	if lines.unfinished > 0 {
-		p.warn(Source{Line: lines.unfinished, LastLine: lines.line}, "ignored, as mon does: it ends in a backslash and the file ends there")
+		l := Source{Line: lines.unfinished, LastLine: lines.line, Raw: `\`}
+		p.file.Ignored = append(p.file.Ignored, l)
+		p.warn(l, "ignored, as mon does: it ends in a backslash and the file ends there")
 	}
 	p.warnUnwatched()
 	p.markNeverFound()
