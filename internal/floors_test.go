@@ -124,7 +124,7 @@ func imports(t *testing.T) map[string][]string {
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
 		name, inside := inModule(fields[0])
-		if !inside || strings.HasPrefix(name, "contrib/") || name == "internal" {
+		if !inside || name == "contrib" || strings.HasPrefix(name, "contrib/") || name == "internal" {
 			continue
 		}
 		all[name] = fields[1:]
