@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +73,21 @@ func wantKeys(t *testing.T, table string, keys []config.Key) (n int) {
 		n += 1 + wantKeys(t, where, k.Of)
 	}
 	return n
+}
+
+// TestReferenceEquivalents finds words of mon's for keys that are no more.
+func TestReferenceEquivalents(t *testing.T) {
+	tables := map[string][]config.Key{}
+	for _, table := range config.Reference() {
+		tables[strings.TrimSpace(table.Contract+" "+table.Name)] = table.Keys
+	}
+	for table, words := range config.Equivalents() {
+		for key, word := range words {
+			if !slices.ContainsFunc(tables[table], func(k config.Key) bool { return k.Name == key && k.Mon == word }) {
+				t.Errorf("there is no key %q in %q", key, table)
+			}
+		}
+	}
 }
 
 var tomlBlock = regexp.MustCompile("(?ms)^```toml\n(.*?)^```$")

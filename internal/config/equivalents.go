@@ -20,18 +20,19 @@ func forms() map[string]string {
 // equivalents notes what mon.cf (mon 1.3.6, mon(8)) has instead of a table's keys:
 // of the global section and of periods the same names, unless noted.
 func equivalents(t *Table) {
-	own := monNames()[t.Name]
+	own := Equivalents()[t.Name]
 	if t.Contract != "" {
-		own = monNames()[t.Contract+" "+t.Name]
+		own = Equivalents()[t.Contract+" "+t.Name]
 	}
 	for i := range t.Keys {
 		t.Keys[i].Mon = own[t.Keys[i].Name]
 	}
 }
 
-// monNames gives, by table and key, mon's words. A kind's table is named as in
-// "monitor exec".
-func monNames() map[string]map[string]string {
+// Equivalents gives, by table and key, mon's words, and for kinds those of the programs
+// in Debian's package mon 1.3.6; lvs.alert is the one that many sites have written
+// alike. A kind's table is named as in "monitor exec".
+func Equivalents() map[string]map[string]string {
 	return map[string]map[string]string{
 		Globals: {
 			"statedir": "statedir", "logdir": "logdir", "cfbasedir": "cfbasedir",
@@ -64,6 +65,22 @@ func monNames() map[string]map[string]string {
 		"monitor exec": {
 			"program": "monitor PROGRAM", "args": "monitor PROGRAM ARGS", "hosts": ";; at the end of the line", "timeout": "none: it waits for ever",
 		},
-		"alert exec": {"program": "alert PROGRAM", "args": "alert PROGRAM ARGS", "timeout": "none: it does not wait"},
+		"monitor ping": {
+			"count": "fping.monitor -r N, the tries after the first", "timeout": "fping.monitor -t MILLISECONDS",
+			"rtt": "fping.monitor -s MILLISECONDS",
+		},
+		"monitor tcp": {"port": "tcp.monitor -p PORT", "timeout": "tcp.monitor -t SECONDS"},
+		"monitor telnet": {
+			"port": "telnet.monitor -p PORT", "timeout": "telnet.monitor -t SECONDS", "prompt": "telnet.monitor -l /REGEXP/",
+		},
+		"monitor http": {
+			"port": "http.monitor -p PORT", "timeout": "http.monitor -t SECONDS", "path": "http.monitor -u PATH",
+			"body": "http.monitor -m REGEXP, headers included", "headers": "http.monitor -a AGENT",
+		},
+		"alert mail":  {"to": "mail.alert ADDRESS...", "from": "mail.alert -f ADDRESS", "subject": "mail.alert -S SUBJECT"},
+		"alert file":  {"file": "file.alert [-d DIR] FILE"},
+		"alert ipvs":  {"virtual": "lvs.alert -P PROTOCOL -V ADDRESS:PORT"},
+		"[[virtual]]": {"address": "lvs.alert -V", "protocol": "lvs.alert -P", "forward": "lvs.alert -F", "real": "lvs.alert -R ADDRESS -W WEIGHT"},
+		"alert exec":  {"program": "alert PROGRAM", "args": "alert PROGRAM ARGS", "timeout": "none: it does not wait"},
 	}
 }

@@ -71,29 +71,3 @@ func TestReferenceOf(t *testing.T) {
 		}
 	}
 }
-
-// TestEquivalents finds words of mon's for keys that are no more.
-func TestEquivalents(t *testing.T) {
-	tables := map[string][]Key{"monitor exec": nil, "alert exec": nil} // the kinds are not compiled in here
-	for _, table := range Reference() {
-		tables[table.Name] = table.Keys
-	}
-	for name, keys := range monNames() {
-		own, ok := tables[name]
-		if !ok {
-			t.Errorf("there is no table %q", name)
-		}
-		if own == nil {
-			continue
-		}
-		for key := range keys {
-			found := false
-			for _, k := range own {
-				found = found || k.Name == key && k.Mon != ""
-			}
-			if !found {
-				t.Errorf("%s has no key %q", name, key)
-			}
-		}
-	}
-}
