@@ -11,6 +11,7 @@ package alerts
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/monitord/monitord/internal/plugin"
@@ -156,6 +157,9 @@ type Site struct {
 	Hostname string
 	// Pool is where real servers are put in and out.
 	Pool Pool
+	// Log writes a line into the daemon's own log, for the alert that is just that;
+	// others return errors. It does not block. Nil where there is no log.
+	Log func(level slog.Level, text string, fields ...slog.Attr)
 }
 
 // A Pool takes what watches know about real servers.

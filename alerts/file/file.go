@@ -37,9 +37,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/logfile"
 	"github.com/monitord/monitord/internal/monprog"
 )
 
@@ -49,9 +49,6 @@ type Config struct {
 }
 
 func init() { alerts.Register("file", Config{}, build) }
-
-// mode is for records that may name hosts and users: not for everybody.
-const mode = 0o640
 
 type appender struct {
 	path string
@@ -84,68 +81,14 @@ func (a *appender) Send(ctx context.Context, e alerts.Event) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("file %s: %w", a.path, err)
 	}
-	f, err := open(a.path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(add(f, a.path, record(e, a.site)), f.Close())
-}
-
-// open opens a plain file for appending. O_NONBLOCK keeps a pipe without a reader from
-// holding up the daemon before it is recognised; plain files ignore it.
-func open(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, mode)
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, fmt.Errorf("file %s: is a symbolic link, which is not followed: name the file itself", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("file: %w", err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("file %s: is no plain file", path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// A target is an open file.
-type target interface {
-	Write(p []byte) (int, error)
-	Stat() (fs.FileInfo, error)
-	Truncate(size int64) error
-}
-
-// add appends a record whole, or takes back what there was room for: a reader would
-// take half a record and the next one for a single one. If others have written after
-// it, it stays.
-func add(f target, path string, record []byte) error {
-	before, err := f.Stat()
+	f, err := logfile.Open(a.path)
 	if err != nil {
 		return fmt.Errorf("file: %w", err)
 	}
-	n, err := f.Write(record)
-	if err == nil {
-		return nil
+	if err := errors.Join(logfile.Append(f, record(e, a.site)), f.Close()); err != nil {
+		return fmt.Errorf("file: %w", err)
 	}
-	err = fmt.Errorf("file %s: %w", path, unwrapped(err))
-	if n == 0 {
-		return err
-	}
-	if now, statErr := f.Stat(); statErr != nil || now.Size() != before.Size()+int64(n) {
-		return fmt.Errorf("%w; the first %d bytes of the record are in the file", err, n)
-	}
-	return errors.Join(err, f.Truncate(before.Size()))
-}
-
-// unwrapped is the cause of a [fs.PathError], which has the path a second time.
-func unwrapped(err error) error {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return at.Err
-	}
-	return err
+	return nil
 }
 
 // record is what file.alert makes of the call that mon's contract gives it.

@@ -8,6 +8,7 @@ import (
 	_ "github.com/monitord/monitord/alerts/exec"
 	_ "github.com/monitord/monitord/alerts/file"
 	_ "github.com/monitord/monitord/alerts/ipvs"
+	_ "github.com/monitord/monitord/alerts/log"
 	_ "github.com/monitord/monitord/alerts/mail"
 	_ "github.com/monitord/monitord/alerts/syslog"
 	_ "github.com/monitord/monitord/alerts/webhook"

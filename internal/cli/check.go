@@ -112,7 +112,7 @@ func loadSiteAs(file, node string) (*config.Site, error) {
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
 	return mon.Load(context.Background(), file, config.Host{
-		Hostname: hostname, Env: os.LookupEnv, Networks: daemon.Networks(),
+		Hostname: hostname, Env: os.LookupEnv, Log: daemon.AlertLog(newLogger(os.Stderr)), Networks: daemon.Networks(),
 		Node: node, Addresses: daemon.Addresses(), AnyNode: true,
 	})
 }

@@ -146,7 +146,7 @@ func (b *builder) buildAlert(t *pluginTable) (a alerts.Alert, err error) {
 	g := &b.site.Global
 	return alerts.Build(t.kind, alerts.Site{
 		Path: g.AlertDir, StateDir: g.StateDir, LogDir: g.LogDir, ConfigDir: g.ConfigDir,
-		Hostname: b.host.Hostname, Pool: b.pool,
+		Hostname: b.host.Hostname, Pool: b.pool, Log: b.host.Log,
 	}, b.bind(t))
 }
 

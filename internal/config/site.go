@@ -18,6 +18,7 @@
 package config
 
 import (
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -39,6 +40,8 @@ type Host struct {
 	Pool alerts.Pool
 	// Table is where resources of kind lvs hold virtual services; the same goes for it.
 	Table resources.Table
+	// Log writes into the daemon's own log, for the alert that does; nil: there is none.
+	Log func(level slog.Level, text string, fields ...slog.Attr)
 	// Hostname is this director's name, for alerts.
 	Hostname string
 	// Networks are those that the machine is on; nil if they are not known.

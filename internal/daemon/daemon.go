@@ -155,7 +155,7 @@ func load(ctx context.Context, o Options, pool *latePool) (*config.Site, error) 
 		return nil, fmt.Errorf("find out the name of this machine: %w", err)
 	}
 	site, err := mon.Load(ctx, o.ConfigFile, config.Host{
-		Hostname: hostname, Env: os.LookupEnv, Pool: pool, Table: pool, Networks: Networks(), Node: o.Node, Addresses: Addresses(),
+		Hostname: hostname, Env: os.LookupEnv, Log: AlertLog(o.Log), Pool: pool, Table: pool, Networks: Networks(), Node: o.Node, Addresses: Addresses(),
 	})
 	if err != nil {
 		return nil, err
