@@ -16,6 +16,7 @@ import (
 	"github.com/monitord/monitord/internal/daemon"
 	"github.com/monitord/monitord/internal/engine"
 	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/watch"
 )
 
 // DefaultSocket is the control socket where the configuration names no other.
@@ -102,7 +103,9 @@ func printAnswer(ctx context.Context, out io.Writer, ask func(context.Context, a
 }
 
 func printWatches(out io.Writer, s daemon.Status) {
-	fmt.Fprintf(out, "monitord %s, running for %s, %s\n\n", s.Version, ago(&s.Started), s.ConfigFile)
+	fmt.Fprintf(out, "monitord %s, running for %s, %s\n", s.Version, ago(&s.Started), s.ConfigFile)
+	printWords(out, &s.Engine)
+	fmt.Fprintln(out)
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "WATCH\tSTATE\tSINCE\tHOSTS\tDETAIL")
 	for i := range s.Engine.Watches {
@@ -110,6 +113,37 @@ func printWatches(out io.Writer, s daemon.Status) {
 		fmt.Fprintf(table, "%s:%s\t%s\t%s\t%s\t%s\n", w.Group, w.Service, state(w), ago(w.Since), hostCount(w), detail(w))
 	}
 	_ = table.Flush() // a terminal that is gone needs no table
+}
+
+// printWords says what operators said that holds for more than one watch.
+func printWords(out io.Writer, s *engine.Status) {
+	if s.Stopped {
+		fmt.Fprintf(out, "PAUSED%s: nothing is tested, and nobody is told, until \"monitord resume\"\n", by(s.StoppedBy))
+	}
+	for _, v := range s.Silences {
+		if v.Active {
+			fmt.Fprintf(out, "%s (%s)\n", v, v.Covers())
+		}
+	}
+}
+
+// by says who said something, until when, and why.
+func by(m *watch.Mark) string {
+	if m == nil || m.At.IsZero() {
+		return ""
+	}
+	text := ""
+	if m.By != "" {
+		text = " by " + m.By
+	}
+	text += " " + ago(&m.At) + " ago"
+	if !m.Until.IsZero() {
+		text += ", until " + m.Until.Local().Format("2006-01-02 15:04")
+	}
+	if m.Why != "" {
+		text += " (" + m.Why + ")"
+	}
+	return text
 }
 
 func state(w *engine.WatchStatus) string {
@@ -122,6 +156,8 @@ func state(w *engine.WatchStatus) string {
 		return text + " (disabled)"
 	case w.Acked != "":
 		return text + " (acked)"
+	case len(w.Silenced) > 0:
+		return text + " (silenced)"
 	}
 	return text
 }
@@ -206,6 +242,15 @@ func printWatch(out io.Writer, all []engine.WatchStatus, name string) error {
 			continue
 		}
 		fmt.Fprintf(out, "%s  %s  %s\n", name, state(w), w.Description)
+		if w.Disabled {
+			fmt.Fprintf(out, "disabled%s\n", by(w.DisabledBy))
+		}
+		if w.Acked != "" {
+			fmt.Fprintf(out, "acknowledged %s ago by %s\n", ago(w.AckedAt), w.Acked)
+		}
+		for _, s := range w.Silenced {
+			fmt.Fprintln(out, s)
+		}
 		if w.Unknown != "" {
 			fmt.Fprintf(out, "could not test: %s\n", w.Unknown)
 		}
@@ -235,7 +280,7 @@ func printHosts(out io.Writer, hosts []engine.HostStatus) {
 	for _, h := range hosts {
 		text := h.State
 		if h.Disabled {
-			text += " (disabled)"
+			text += " (disabled" + by(h.DisabledBy) + ")"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", h.Name, text, ago(h.Since), took(h), h.Reason)
 	}

@@ -200,8 +200,8 @@ func (r *report) behavior(at place, name string) watch.Behavior {
 // cronZone is the time zone before a calendar expression.
 var cronZone = regexp.MustCompile(`^(?:CRON_)?TZ=(\S*)(\s|$)`)
 
-// parseCron reads a calendar expression.
-func parseCron(text string) (s cron.Schedule, err error) {
+// ParseCron reads a calendar expression.
+func ParseCron(text string) (s cron.Schedule, err error) {
 	defer func() { // a time zone without anything after it makes the parser panic
 		if p := recover(); p != nil {
 			s, err = nil, fmt.Errorf("cannot read %q", text)

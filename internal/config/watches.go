@@ -120,7 +120,7 @@ func (b *builder) schedule(n *node, t *watchTable, w *Watch) {
 		w.Interval = t.Interval.Std()
 		b.pace(n, "interval", w.Interval)
 	case calendar:
-		s, err := parseCron(t.Cron)
+		s, err := ParseCron(t.Cron)
 		if err != nil {
 			b.blame(n, "cron", "cron: %v", err)
 		}

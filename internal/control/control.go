@@ -8,6 +8,8 @@
 //	POST /undrain     take that back
 //	GET  /cluster     the directors, and who holds what
 //	POST /command     an operator's word about that
+//	POST /operate     an operator's word about watches: ack, disable, silence, ...
+//	GET  /silences    the silences
 package control
 
 import (
@@ -49,6 +51,10 @@ type Handlers struct {
 	Cluster func(ctx context.Context) (any, error)
 	// Command returns what there is to say to it.
 	Command func(context.Context, Command) ([]string, error)
+	// Operate returns what there is to say to it.
+	Operate func(context.Context, Operation) ([]string, error)
+	// Silences returns something that JSON can write.
+	Silences func() any
 }
 
 // A Command is about the directors: "switchover", "failback", "maintenance on",
@@ -136,7 +142,9 @@ func Serve(ctx context.Context, l net.Listener, h Handlers) error {
 		reply(w, http.StatusOK, view)
 	})
 	mux.HandleFunc("POST /command", func(w http.ResponseWriter, r *http.Request) { order(w, r, h.Command) })
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	mux.HandleFunc("POST /operate", operate(h))
+	mux.HandleFunc("GET /silences", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, h.Silences()) })
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ConnContext: withCaller}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)

@@ -256,6 +256,7 @@ func (d *daemon) serve(ctx context.Context) {
 		Status: func() any { return d.status(ctx) }, Reload: d.reload,
 		Drain: d.drain, Undrain: d.undrain, Table: func(ctx context.Context) any { return d.table(ctx) },
 		Cluster: d.clusterView, Command: d.command,
+		Operate: d.operate, Silences: func() any { return d.engine.Silences() },
 	})
 	if err != nil {
 		d.Log.WithError(err).Error("the control socket is gone")

@@ -121,7 +121,7 @@ func machines(site *config.Site) []watch.Config {
 }
 
 func options(site *config.Site) watch.Options {
-	return watch.Options{RecursionLimit: site.DepRecurLimit, Keep: site.HistLength}
+	return watch.Options{RecursionLimit: site.DepRecurLimit, Keep: site.HistLength, Calendar: calendar}
 }
 
 // adopt takes over a site's plugins.

@@ -43,6 +43,7 @@ type remembered struct {
 	// Words are when operators spoke last, see [watch.Set.Spoken].
 	Words   map[string]time.Time  `json:"words,omitzero"`
 	Quorums map[string]quorumTold `json:"quorums,omitzero"`
+	operatorMemory
 }
 
 const (
@@ -92,10 +93,7 @@ func (e *Engine) recall(now time.Time) {
 	e.set.Restore(watches)
 	e.set.RestoreWords(old.Words)
 	e.recallQuorums(old.Quorums, saved)
-	if old.Stopped {
-		log.Warn("the site was stopped by an operator, and stays so")
-		e.set.Stop()
-	}
+	e.recallOperators(now, old, log)
 }
 
 func failing(watches []watch.Saved) int {
@@ -178,6 +176,7 @@ func (e *Engine) knowledge() remembered {
 	k := remembered{Stopped: e.set.Stopped(), Watches: e.set.Save()}
 	k.DisabledGroups, k.DisabledHosts = e.set.Disabled()
 	k.Words, k.Quorums = e.set.Spoken(), e.savedQuorums()
+	k.operatorMemory = e.operatorMemory()
 	return k
 }
 

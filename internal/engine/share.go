@@ -134,6 +134,7 @@ func (e *Engine) Absorb(from string, at time.Time, document []byte) error {
 		e.absorbing = true // not worth a share of its own: it would be echoed for ever
 		e.dispatch(notices)
 		e.absorbing = false
+		e.pokeTrapClock() // what was said may be for a time
 	}
 	return nil
 }

@@ -12,9 +12,13 @@ import (
 
 // Status is a snapshot of all watches, in the order of the configuration.
 type Status struct {
-	Watches  []WatchStatus  `json:"watches"`
-	Stopped  bool           `json:"stopped"`
-	Schedule schedule.Stats `json:"schedule"`
+	Watches []WatchStatus `json:"watches"`
+	Stopped bool          `json:"stopped"`
+	// StoppedBy is who had nothing tested, nil if nobody has.
+	StoppedBy *watch.Mark `json:"stopped_by,omitempty"`
+	// Silences are in force or will be.
+	Silences []watch.SilenceView `json:"silences"`
+	Schedule schedule.Stats      `json:"schedule"`
 }
 
 // WatchStatus is the state of one watch.
@@ -32,10 +36,16 @@ type WatchStatus struct {
 	Next     *time.Time `json:"next_run,omitempty"`
 	Running  bool       `json:"running"`
 	Disabled bool       `json:"disabled"`
-	Acked    string     `json:"acked,omitempty"`
-	Runs     int        `json:"results"`
-	Failures int        `json:"consecutive_failures"`
-	Alerts   int        `json:"alerts_sent"`
+	// DisabledBy is who disabled the watch or its group, and why.
+	DisabledBy *watch.Mark `json:"disabled_by,omitempty"`
+	Acked      string      `json:"acked,omitempty"`
+	// AckedAt is when that was.
+	AckedAt *time.Time `json:"acked_at,omitempty"`
+	// Silenced are the silences in force that concern the watch, with who and why.
+	Silenced []string `json:"silenced,omitempty"`
+	Runs     int      `json:"results"`
+	Failures int      `json:"consecutive_failures"`
+	Alerts   int      `json:"alerts_sent"`
 	// Untold is why this director tells nobody of the watch: another one does.
 	Untold string `json:"not_told,omitempty"`
 
@@ -51,6 +61,8 @@ type HostStatus struct {
 	Since    *time.Time `json:"since,omitempty"`
 	Reason   string     `json:"reason,omitempty"`
 	Disabled bool       `json:"disabled"`
+	// DisabledBy is who disabled the host, and why.
+	DisabledBy *watch.Mark `json:"disabled_by,omitempty"`
 	// Took is what the answer needed at the last run, in seconds; 0 when there was
 	// none, or no run since the start.
 	Took    float64  `json:"seconds,omitzero"`
@@ -92,11 +104,26 @@ type DecisionStatus struct {
 // Status returns the present state.
 func (e *Engine) Status() Status {
 	e.mu.Lock()
-	s := Status{Stopped: e.set.Stopped(), Watches: []WatchStatus{}}
+	s := Status{Stopped: e.set.Stopped(), StoppedBy: e.set.Paused(), Silences: e.set.Silences(time.Now()), Watches: []WatchStatus{}}
+	silenced := map[watch.Key][]string{}
+	for _, v := range s.Silences {
+		if v.Active {
+			for _, key := range v.Watches {
+				silenced[key] = append(silenced[key], v.String())
+			}
+		}
+	}
+	_, disabledHosts := e.set.Disabled()
 	for _, key := range e.set.Keys() {
 		v, _ := e.set.View(key)
 		w := watchStatus(v)
 		w.measure(e.measured[key])
+		w.Silenced = silenced[key]
+		for i := range w.Hosts {
+			if m, off := disabledHosts[w.Hosts[i].Name]; off {
+				w.Hosts[i].DisabledBy = &m
+			}
+		}
 		w.Description, w.Monitor = e.watches[key].Description, e.watches[key].MonitorKind
 		for _, d := range e.deliveries[key] {
 			w.Deliveries = append(w.Deliveries, d)
@@ -118,7 +145,7 @@ func (e *Engine) Status() Status {
 func watchStatus(v watch.View) WatchStatus {
 	w := WatchStatus{
 		Group: v.Group, Service: v.Service, State: v.Status.String(), Summary: v.Summary, Unknown: v.UnknownReason,
-		Since: instant(v.FirstFailure), LastGood: instant(v.LastSuccess), Disabled: v.Disabled != nil,
+		Since: instant(v.FirstFailure), LastGood: instant(v.LastSuccess), Disabled: v.Disabled != nil, DisabledBy: v.Disabled,
 		Runs: v.Events, Failures: v.Consecutive, Alerts: v.AlertsSent, Untold: v.Mute,
 		Hosts: []HostStatus{}, Decisions: []DecisionStatus{},
 	}
@@ -126,7 +153,7 @@ func watchStatus(v watch.View) WatchStatus {
 		w.State = watch.Unknown.String()
 	}
 	if v.Ack != nil {
-		w.Acked = v.Ack.By + ": " + v.Ack.Why
+		w.Acked, w.AckedAt = v.Ack.By+": "+v.Ack.Why, instant(v.Ack.At)
 	}
 	for _, h := range v.Hosts {
 		w.Hosts = append(w.Hosts, HostStatus{Name: h.Name, State: h.Verdict.String(), Since: instant(h.Since), Reason: h.Reason, Disabled: h.Disabled})

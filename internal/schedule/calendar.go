@@ -15,6 +15,12 @@ const (
 	correction = 24 * time.Hour
 )
 
+// A Calendar is a cron schedule with cron(8)'s care for summer time.
+type Calendar struct{ Schedule cron.Schedule }
+
+// Next returns the first time after another, in its location; zero if there is none.
+func (c Calendar) Next(after time.Time) time.Time { return nextTime(c.Schedule, after) }
+
 // A calendar is a cron job's place on the wall clock.
 type calendar struct {
 	schedule cron.Schedule

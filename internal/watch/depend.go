@@ -81,8 +81,8 @@ func (s *Set) Request(now time.Time, key Key) (hosts []string, skip Skip, later 
 	if !ok {
 		return nil, "no such watch", false
 	}
-	if s.stopped {
-		return nil, "the scheduler is stopped", true
+	if s.stopped != nil {
+		return nil, Skip("the scheduler is stopped" + s.stopped.describe()), true
 	}
 	if e := sv.Depend.expression(SuppressMonitor); !e.Empty() && !s.evaluate(now, sv, SuppressMonitor) {
 		return nil, Skip("a dependency is not good: " + e.String()), true

@@ -152,11 +152,12 @@ const (
 	BelowRise
 	NotTested
 	NotOwner
+	Silenced
 )
 
 var codeNames = [...]string{
 	"sent", "stopped", "disabled", "dependency", "acknowledged", "outside period", "outside exit range", "numalerts",
-	"alertevery", "alertafter", "nothing to answer", "upalertafter", "missing program", "fall", "rise", "could not test", "not owner",
+	"alertevery", "alertafter", "nothing to answer", "upalertafter", "missing program", "fall", "rise", "could not test", "not owner", "silenced",
 }
 
 func (c Code) String() string {

@@ -13,6 +13,7 @@ var (
 	ErrNoHost     = errors.New("no such host")
 	ErrNoPeriod   = errors.New("no such period")
 	ErrNotFailing = errors.New("the watch is not failing")
+	ErrNotAcked   = errors.New("no failure of the watch is acknowledged")
 )
 
 // disabledBy returns the mark that silences a watch, and what it stands on.
@@ -35,11 +36,17 @@ func (s *Set) Ack(now time.Time, key Key, by, comment string) ([]Notice, error) 
 	}
 	var acked []*subject
 	for _, sub := range sv.subjects {
-		if sub.status != OK && sub.status != Untested {
-			acked = append(acked, sub)
-			sub.ack = &Mark{At: now, By: by, Why: comment}
-			s.version++
+		m := &Mark{At: now, By: by, Why: comment}
+		switch {
+		case sub.status != OK && sub.status != Untested:
+			sub.ack = m
+		case sv.mute != "" && sub.told != nil: // the owner has seen it, and is to hear of the ack
+			sub.toldAck = m
+		default:
+			continue
 		}
+		acked = append(acked, sub)
+		s.version++
 	}
 	if len(acked) == 0 {
 		return nil, fmt.Errorf("ack %s: %w", key, ErrNotFailing)
@@ -50,6 +57,27 @@ func (s *Set) Ack(now time.Time, key Key, by, comment string) ([]Notice, error) 
 		r.judge(sub)
 	}
 	return r.notices(), nil
+}
+
+// Unack takes back the acks of a watch: its failures are alerted again, by the usual
+// rules.
+func (s *Set) Unack(now time.Time, key Key) error {
+	sv, ok := s.services[key]
+	if !ok {
+		return fmt.Errorf("unack %s: %w", key, ErrNoWatch)
+	}
+	found := false
+	for _, sub := range sv.subjects {
+		if sub.ack != nil || sub.toldAck != nil {
+			sub.ack, sub.toldAck, sub.unacked = nil, nil, now
+			found = true
+		}
+	}
+	if !found {
+		return fmt.Errorf("unack %s: %w", key, ErrNotAcked)
+	}
+	s.version++
+	return nil
 }
 
 // DisableWatch silences all watches of a group; they go on being tested.
@@ -170,13 +198,89 @@ func (s *Set) followChanged(now time.Time) []Notice {
 }
 
 // Stop drops all alerts and lets nothing new be tested; Resume ends that.
-func (s *Set) Stop() { s.stopped = true }
+func (s *Set) Stop() { s.stopped = &Mark{} }
 
 // Resume ends Stop.
-func (s *Set) Resume() { s.stopped = false }
+func (s *Set) Resume() { s.stopped = nil }
 
 // Stopped reports whether the site was stopped.
-func (s *Set) Stopped() bool { return s.stopped }
+func (s *Set) Stopped() bool { return s.stopped != nil }
+
+// Pause is [Set.Stop] by somebody, on all directors.
+func (s *Set) Pause(now time.Time, m Mark) {
+	s.stopped = &m
+	s.said(now, aboutSite)
+}
+
+// Unpause undoes Pause, on all directors.
+func (s *Set) Unpause(now time.Time) {
+	s.stopped = nil
+	s.said(now, aboutSite)
+}
+
+// Paused is who stopped the site; nil if nobody did.
+func (s *Set) Paused() *Mark { return s.stopped }
+
+// RestorePaused puts that back.
+func (s *Set) RestorePaused(m *Mark) { s.stopped = m }
+
+// expire ends what was disabled for a time. No step of the clock makes that longer
+// than it was meant to be.
+func (s *Set) expire(now time.Time) []Notice {
+	ended := false
+	for _, about := range s.bounded() {
+		m := s.mark(about)
+		if ahead := m.At.Sub(now); ahead > 0 {
+			s.setMark(Word{About: about, Mark: &Mark{At: now, By: m.By, Why: m.Why, Until: m.Until.Add(-ahead)}})
+			continue
+		}
+		if now.Before(m.Until) {
+			continue
+		}
+		s.setMark(Word{About: about})
+		s.said(m.Until, about) // the same on all directors, and older than what was said since
+		ended = true
+	}
+	if !ended {
+		return nil
+	}
+	return s.followChanged(now)
+}
+
+// bounded is all that was disabled for a time.
+func (s *Set) bounded() []string {
+	var out []string
+	for name, m := range s.disabledWatches {
+		if !m.Until.IsZero() {
+			out = append(out, aboutGroup(name))
+		}
+	}
+	for name, m := range s.disabledHosts {
+		if !m.Until.IsZero() {
+			out = append(out, aboutHost(name))
+		}
+	}
+	for _, key := range s.order {
+		if m := s.services[key].disabled; m != nil && !m.Until.IsZero() {
+			out = append(out, aboutWatch(key))
+		}
+	}
+	if s.stopped != nil && !s.stopped.Until.IsZero() {
+		out = append(out, aboutSite)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (s *Set) nextExpiry() time.Time {
+	var at time.Time
+	for _, about := range s.bounded() {
+		if until := s.mark(about).Until; at.IsZero() || until.Before(at) {
+			at = until
+		}
+	}
+	return at
+}
 
 // ClearTimers starts the counting of a watch over: mon's "clear timers".
 func (s *Set) ClearTimers(now time.Time, key Key) error {

@@ -359,7 +359,10 @@ func (sub *subject) clear(sv *service, now time.Time) {
 	sub.ack = nil
 	sub.firstFailure, sub.lastFailure, sub.named = time.Time{}, time.Time{}, time.Time{}
 	sub.consecutive, sub.rising = 0, 0
-	sub.failureOutput, sub.reason, sub.blamed, sub.held = "", "", nil, nil
+	sub.failureOutput, sub.reason, sub.blamed, sub.held, sub.hushed = "", "", nil, nil, nil
+	if sub.told == nil { // else the owner may not have heard of it
+		sub.unacked = time.Time{}
+	}
 	for i := range sub.periods {
 		p := &sub.periods[i]
 		p.windowStart = time.Time{}

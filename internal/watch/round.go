@@ -59,6 +59,7 @@ type round struct {
 	// again is true for what another director could not tell any more: it was counted.
 	again   bool
 	holding *held
+	hushes  []*hush // in force, for this watch; nil: not looked up
 }
 
 // due is one action that goes out for some subjects.
@@ -79,8 +80,8 @@ func newRound(s *Set, sv *service, now time.Time, kind Kind) *round {
 		r.exit = nil
 	}
 	switch {
-	case s.stopped:
-		r.block(Stopped, "the scheduler is stopped")
+	case s.stopped != nil:
+		r.block(Stopped, "the scheduler is stopped"+s.stopped.describe())
 		return r
 	case sv.Redistribute != nil:
 		r.redistribute()
@@ -148,6 +149,10 @@ func (r *round) judge(sub *subject) {
 // send puts the period's actions on the way and counts the round.
 func (r *round) send(sub *subject, i int, reason string) {
 	p, state := &r.sv.Periods[i], &sub.periods[i]
+	silenced := ""
+	if r.holdsBack(state) {
+		silenced = r.silencedBy(sub)
+	}
 	var called []string
 	for _, a := range p.actions(r.kind) {
 		switch {
@@ -158,7 +163,7 @@ func (r *round) send(sub *subject, i int, reason string) {
 			r.note(i, sub, MissingProgram, a.Name+": no such program")
 		default:
 			called = append(called, a.Name)
-			if r.sv.mute == "" {
+			if r.sv.mute == "" && silenced == "" {
 				r.add(sub, i, a, reason)
 			}
 		}
@@ -169,6 +174,10 @@ func (r *round) send(sub *subject, i int, reason string) {
 	if r.sv.mute != "" {
 		r.note(i, sub, NotOwner, "not told: "+r.sv.mute)
 		r.hold(sub)
+		return
+	}
+	if silenced != "" {
+		r.hushed(i, sub, silenced)
 		return
 	}
 	r.noteSent(i, sub, reason, called)
@@ -289,8 +298,20 @@ func (m *Mark) describe() string {
 	if m.By != "" {
 		text = " by " + m.By
 	}
+	if !m.Until.IsZero() {
+		text += " until " + clock(m.At, m.Until)
+	}
 	if m.Why != "" {
 		text += ": " + m.Why
 	}
 	return text
+}
+
+// clock writes a time for people who know the day of another.
+func clock(known, t time.Time) string {
+	t = t.In(known.Location())
+	if known.YearDay() == t.YearDay() && known.Year() == t.Year() {
+		return t.Format("15:04")
+	}
+	return t.Format("2006-01-02 15:04")
 }

@@ -78,7 +78,7 @@ func (s Saved) Resume(saved, now time.Time) Saved {
 }
 
 func (s *SavedSubject) pull(pull func(...*time.Time)) {
-	pull(&s.Since, &s.FirstFailure, &s.LastFailure, &s.LastSuccess)
+	pull(&s.Since, &s.FirstFailure, &s.LastFailure, &s.LastSuccess, &s.Unacked)
 	s.Recent = slices.Clone(s.Recent)
 	for i := range s.Recent {
 		pull(&s.Recent[i])

@@ -138,6 +138,30 @@ type SavedSubject struct {
 	Named         time.Time               `json:"named,omitzero"` // FirstFailure, see [Outage.Named]
 	Told          *Outage                 `json:"told,omitzero"`
 	ToldAck       *Mark                   `json:"told_ack,omitzero"`
+	Unacked       time.Time               `json:"unacked,omitzero"`
+	Hushed        *SavedHeld              `json:"hushed,omitzero"`
+}
+
+// A SavedHeld is what a silence holds back.
+type SavedHeld struct {
+	Kind    Kind `json:"kind"`
+	Exit    *int `json:"exit,omitzero"`
+	Summary Text `json:"summary,omitzero"`
+	Output  Text `json:"output,omitzero"`
+}
+
+func (h *held) save() *SavedHeld {
+	if h == nil {
+		return nil
+	}
+	return &SavedHeld{Kind: h.kind, Exit: h.exit, Summary: Text(h.summary), Output: Text(h.output)}
+}
+
+func (h *SavedHeld) restore() *held {
+	if h == nil {
+		return nil
+	}
+	return &held{kind: h.Kind, exit: h.Exit, summary: string(h.Summary), output: string(h.Output)}
 }
 
 // SavedVerdict is what was last found out about one host, in [ScopeGroup].
@@ -199,7 +223,7 @@ func (sv *service) save() Saved {
 			Failures: sub.failures, Alerts: sub.alertsSent, FirstFailure: sub.firstFailure, LastFailure: sub.lastFailure,
 			LastSuccess: sub.lastSuccess, FailureOutput: Text(sub.failureOutput), Reason: Text(sub.reason), Ack: sub.ack,
 			Recent: slices.Clone(sub.recent), Known: savedVerdicts(sub.known), Blamed: maps.Clone(sub.blamed), Trapped: int(sub.trapped),
-			Named: sub.named, Told: sub.told, ToldAck: sub.toldAck,
+			Named: sub.named, Told: sub.told, ToldAck: sub.toldAck, Unacked: sub.unacked, Hushed: sub.hushed.save(),
 		}
 		for i, p := range sub.periods {
 			if p == (periodState{}) { // nearly always
@@ -287,6 +311,7 @@ func (sub *subject) restore(sv *service, ss SavedSubject) {
 	sub.verdict, sub.failureOutput, sub.reason, sub.ack = ss.Verdict, string(ss.FailureOutput), string(ss.Reason), ss.Ack
 	sub.recent, sub.blamed, sub.trapped = slices.Clone(ss.Recent), maps.Clone(ss.Blamed), trapped(ss.Trapped)
 	sub.named, sub.told, sub.toldAck = ss.Named, ss.Told, ss.ToldAck
+	sub.unacked, sub.hushed = ss.Unacked, ss.Hushed.restore()
 	sub.known = make(map[string]HostVerdict, len(ss.Known))
 	for host, v := range ss.Known {
 		sub.known[host] = HostVerdict{Host: host, Verdict: v.Verdict, Reason: string(v.Reason)}

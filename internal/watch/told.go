@@ -42,6 +42,7 @@ type ToldSubject struct {
 	Host    string                `json:"host,omitzero"`
 	Outage  *Outage               `json:"outage,omitzero"` // nil if it was not failing
 	Ack     *Mark                 `json:"ack,omitzero"`
+	Unacked time.Time             `json:"unacked,omitzero"` // when an ack was taken back, the last time
 	Periods map[string]ToldPeriod `json:"periods,omitzero"`
 }
 
@@ -101,7 +102,7 @@ func (s *Set) Told(now time.Time, key Key) (t Told, ok bool) {
 		t.Owned, t.Basis, t.By, t.Stamp, t.Heard = false, sv.basis, sv.by, sv.stamp, 0
 	}
 	for _, sub := range sv.subjects {
-		if told := sv.told(sub); told.Outage != nil || told.Ack != nil || told.Periods != nil {
+		if told := sv.told(sub); told.Outage != nil || told.Ack != nil || !told.Unacked.IsZero() || told.Periods != nil {
 			t.Subjects = append(t.Subjects, told)
 		}
 	}
@@ -109,7 +110,7 @@ func (s *Set) Told(now time.Time, key Key) (t Told, ok bool) {
 }
 
 func (sv *service) told(sub *subject) ToldSubject {
-	t := ToldSubject{Host: sub.host, Outage: sub.told, Ack: sub.ack}
+	t := ToldSubject{Host: sub.host, Outage: sub.told, Ack: sub.ack, Unacked: sub.unacked}
 	if sv.mute == "" {
 		t.Outage = sub.outage()
 	}
@@ -252,6 +253,9 @@ func (s *Set) late(now time.Time, sv *service, t Told, known map[string]ToldSubj
 
 // believe takes over what was told, and nothing of what is seen.
 func (sub *subject) believe(sv *service, t ToldSubject) {
+	if t.Ack != nil && !t.Ack.At.After(sub.unacked) {
+		t.Ack = nil // it was taken back here, which the owner has not heard
+	}
 	sub.told, sub.toldAck = t.Outage, t.Ack
 	if t.Outage == nil {
 		sub.held = nil // who owns it has just seen it good; if it is not, the next result says so
@@ -273,6 +277,7 @@ func (sub *subject) believe(sv *service, t ToldSubject) {
 func (s *Set) absorbAcks(now time.Time, sv *service, known map[string]ToldSubject) []Notice {
 	r := newRound(s, sv, now, Ack)
 	for _, sub := range sv.subjects {
+		sub.absorbUnack(known[sub.host].Unacked)
 		ack := known[sub.host].Ack
 		if ack == nil || !sub.concerns(ack) {
 			continue
@@ -283,6 +288,14 @@ func (s *Set) absorbAcks(now time.Time, sv *service, known map[string]ToldSubjec
 		r.judge(sub)
 	}
 	return r.notices()
+}
+
+// absorbUnack takes back an ack, as an operator did on another director.
+func (sub *subject) absorbUnack(at time.Time) {
+	if at.IsZero() || !at.After(sub.unacked) || sub.ack == nil || !sub.ack.At.Before(at) {
+		return
+	}
+	sub.ack, sub.toldAck, sub.unacked = nil, nil, at
 }
 
 // concerns reports whether an ack is news, and about the present failure.
@@ -412,7 +425,7 @@ func (t Told) Shift(move func(time.Time) time.Time) Told {
 	t.Subjects = slices.Clone(t.Subjects)
 	for i := range t.Subjects {
 		sub := &t.Subjects[i]
-		sub.Outage, sub.Ack = sub.Outage.shift(move), sub.Ack.shift(move)
+		sub.Outage, sub.Ack, sub.Unacked = sub.Outage.shift(move), sub.Ack.shift(move), move(sub.Unacked)
 		periods := make(map[string]ToldPeriod, len(sub.Periods))
 		for name, p := range sub.Periods {
 			p.LastAlert = move(p.LastAlert)
@@ -436,24 +449,24 @@ func (m *Mark) shift(move func(time.Time) time.Time) *Mark {
 	if m == nil {
 		return nil
 	}
-	return &Mark{At: move(m.At), By: m.By, Why: m.Why}
+	return &Mark{At: move(m.At), By: m.By, Why: m.Why, Until: move(m.Until)}
 }
 
 // WithAcks is what was told of a watch some time ago, with the acks of now.
 func WithAcks(then, now []ToldSubject) []ToldSubject {
 	out := slices.Clone(then)
 	for i := range out {
-		out[i].Ack = nil
+		out[i].Ack, out[i].Unacked = nil, time.Time{}
 	}
 	for _, sub := range now {
-		if sub.Ack == nil {
+		if sub.Ack == nil && sub.Unacked.IsZero() {
 			continue
 		}
 		at := slices.IndexFunc(out, func(o ToldSubject) bool { return o.Host == sub.Host })
 		if at < 0 {
 			out, at = append(out, ToldSubject{Host: sub.Host}), len(out)
 		}
-		out[at].Ack = sub.Ack
+		out[at].Ack, out[at].Unacked = sub.Ack, sub.Unacked
 	}
 	return out
 }

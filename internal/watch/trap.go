@@ -107,13 +107,16 @@ func (s *Set) armTraps(now time.Time) {
 	}
 }
 
-// Tick lets time pass for traps: failures that are forgotten, senders that have
-// been silent for too long. Call it at [Set.NextTick] or later.
+// Tick lets time pass: for what operators said for a time, for traps whose failures
+// are forgotten, for senders that have been silent for too long. Call it at
+// [Set.NextTick] or later.
 func (s *Set) Tick(now time.Time) []Notice {
-	if s.stopped {
-		return nil
+	s.ticked = now
+	out := append(s.expire(now), s.endSilences(now)...)
+	if s.stopped != nil {
+		return out
 	}
-	out := s.ForgetTraps(now)
+	out = append(out, s.ForgetTraps(now)...)
 	for _, key := range s.order {
 		sv := s.services[key]
 		if sv.TrapTimeout > 0 && !sv.trapTimer.IsZero() && !now.Before(sv.trapTimer) && now.Sub(sv.lastTrap) > sv.TrapTimeout {
@@ -168,15 +171,21 @@ func (s *Set) SilentTrap(now time.Time, key Key) []Notice {
 
 // NextTick returns when Tick has something to do next; ok is false if never.
 func (s *Set) NextTick() (at time.Time, ok bool) {
-	if s.stopped {
-		return at, false
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (!ok || t.Before(at)) {
+			at, ok = t, true
+		}
+	}
+	sooner(s.nextExpiry())
+	if t, some := s.nextEnd(s.ticked); some {
+		sooner(t)
+	}
+	if s.stopped != nil {
+		return at, ok
 	}
 	for _, sv := range s.services {
-		for _, t := range []time.Time{sv.trapTimer, sv.trapExpires} {
-			if !t.IsZero() && (!ok || t.Before(at)) {
-				at, ok = t, true
-			}
-		}
+		sooner(sv.trapTimer)
+		sooner(sv.trapExpires)
 	}
 	return at, ok
 }

@@ -21,7 +21,8 @@
 //	             8 numalerts               ─▶ suppressed
 //	             9 alertevery              ─▶ suppressed
 //	            10 alertafter              ─▶ suppressed
-//	            11 sent to all its alerts
+//	            11 silenced                ─▶ held back until the end of the silence
+//	            12 sent to all its alerts
 //
 // # Scope
 //
@@ -54,6 +55,8 @@ type Options struct {
 	RecursionLimit int
 	// Keep is the number of decisions remembered for each watch; 0 means 20.
 	Keep int
+	// Calendar reads when a recurring silence begins; nil: there are none.
+	Calendar func(text string) (Calendar, error)
 }
 
 // A Set is all watches of a site. It is not safe for concurrent use.
@@ -62,7 +65,9 @@ type Set struct {
 	services map[Key]*service
 	order    []Key
 
-	stopped         bool
+	stopped         *Mark // who stopped the site; nil: it is not
+	silences        map[string]*hush
+	ticked          time.Time // the last Tick
 	disabledWatches map[string]Mark
 	disabledHosts   map[string]Mark
 	words           map[string]time.Time // when operators spoke last
@@ -74,6 +79,8 @@ type Mark struct {
 	At  time.Time `json:"at"`
 	By  string    `json:"by,omitzero"`
 	Why string    `json:"why,omitzero"`
+	// Until is when it ends by itself; zero: never.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // A service is the state of one watch.
@@ -143,6 +150,8 @@ type subject struct {
 	toldAck *Mark
 	// held is what is to be told if this director becomes the owner; nil: nothing.
 	held *held
+	// hushed is what is to be told when no silence covers it any more; nil: nothing.
+	hushed *held
 	// spoke is when this director last told anything, unacked when it ended an ack.
 	spoke, unacked time.Time
 }
@@ -173,7 +182,7 @@ func New(configs []Config, options Options) *Set {
 	if options.Keep == 0 {
 		options.Keep = 20
 	}
-	s := &Set{options: options, disabledWatches: map[string]Mark{}, disabledHosts: map[string]Mark{}, words: map[string]time.Time{}}
+	s := &Set{options: options, silences: map[string]*hush{}, disabledWatches: map[string]Mark{}, disabledHosts: map[string]Mark{}, words: map[string]time.Time{}}
 	s.install(configs, nil)
 	return s
 }

@@ -9,23 +9,27 @@ import (
 )
 
 // A Word is the last that operators said about a group, a watch or a host: that it
-// is disabled, or no longer.
+// is disabled, or no longer; or about the site, that it is stopped; or a silence.
 type Word struct {
-	// About is "group NAME", "watch GROUP:SERVICE" or "host NAME".
+	// About is "group NAME", "watch GROUP:SERVICE", "host NAME", "site" or "silence ID".
 	About string    `json:"about"`
 	At    time.Time `json:"at"`
-	// Mark is nil if it is enabled.
-	Mark *Mark `json:"mark,omitzero"`
+	// Mark is nil if it is enabled, and Silence if that was taken away.
+	Mark    *Mark    `json:"mark,omitzero"`
+	Silence *Silence `json:"silence,omitzero"`
 }
 
 // Shift moves its times, as between two clocks.
 func (w Word) Shift(move func(time.Time) time.Time) Word {
-	return Word{About: w.About, At: move(w.At), Mark: w.Mark.shift(move)}
+	return Word{About: w.About, At: move(w.At), Mark: w.Mark.shift(move), Silence: w.Silence.shift(move)}
 }
+
+const aboutSite = "site"
 
 func aboutGroup(name string) string { return "group " + name }
 func aboutHost(name string) string  { return "host " + name }
 func aboutWatch(key Key) string     { return "watch " + key.String() }
+func aboutSilence(id string) string { return "silence " + id }
 
 // said notes when operators spoke last: of two directors the newer word counts.
 func (s *Set) said(now time.Time, about string) {
@@ -50,6 +54,9 @@ func (s *Set) Words() []Word {
 			about[aboutWatch(key)] = true
 		}
 	}
+	for id := range s.silences {
+		about[aboutSilence(id)] = true
+	}
 	out := make([]Word, 0, len(about))
 	for a := range about {
 		out = append(out, s.word(a))
@@ -60,6 +67,11 @@ func (s *Set) Words() []Word {
 
 func (s *Set) word(about string) Word {
 	w := Word{About: about, At: s.words[about], Mark: s.mark(about)}
+	if id, is := strings.CutPrefix(about, "silence "); is && s.silences[id] != nil {
+		silence := s.silences[id].Silence
+		w.Silence = &silence
+		w.At = latest(w.At, silence.At)
+	}
 	if w.Mark != nil && w.At.IsZero() {
 		w.At = w.Mark.At
 	}
@@ -71,6 +83,8 @@ func (s *Set) mark(about string) *Mark {
 	var m Mark
 	var ok bool
 	switch kind {
+	case aboutSite:
+		return s.stopped
 	case "group":
 		m, ok = s.disabledWatches[name]
 	case "host":
@@ -97,10 +111,10 @@ func (s *Set) Hear(now time.Time, words []Word) []Notice {
 	changed := false
 	for _, w := range words {
 		have := s.word(w.About)
-		if !w.At.After(have.At) || sameMark(w.Mark, have.Mark) {
+		if !w.At.After(have.At) || sameMark(w.Mark, have.Mark) && (w.Silence == nil) == (have.Silence == nil) {
 			continue
 		}
-		if s.setMark(w) {
+		if s.setSilence(now, w) || s.setMark(w) {
 			s.words[w.About] = w.At
 			s.version++
 			changed = true
@@ -109,14 +123,42 @@ func (s *Set) Hear(now time.Time, words []Word) []Notice {
 	if !changed {
 		return nil
 	}
-	return s.followChanged(now)
+	return append(s.followChanged(now), s.speak(now)...)
+}
+
+// setSilence is false for words about something else, and for a silence that is over
+// or not understood: an older monitord may not know all that a newer one says.
+func (s *Set) setSilence(now time.Time, w Word) bool {
+	id, is := strings.CutPrefix(w.About, "silence ")
+	if !is {
+		return false
+	}
+	if w.Silence == nil {
+		delete(s.silences, id)
+		return true
+	}
+	h, err := s.options.understand(*w.Silence)
+	if err != nil {
+		return false
+	}
+	if _, _, ok := h.occurrence(now); !ok {
+		return false
+	}
+	s.silences[id] = h
+	return true
 }
 
 func sameMark(a, b *Mark) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.By == b.By && a.Why == b.Why
+	return a.By == b.By && a.Why == b.Why && sameTime(a.Until, b.Until)
+}
+
+// sameTime reports whether two times are the same, as far as two clocks can tell.
+func sameTime(a, b time.Time) bool {
+	const near = 5 * time.Second
+	return a.IsZero() == b.IsZero() && a.Sub(b).Abs() < near
 }
 
 // setMark is false for what is not there.
@@ -130,6 +172,8 @@ func (s *Set) setMark(w Word) bool {
 		marks[name] = *w.Mark
 	}
 	switch {
+	case kind == aboutSite:
+		s.stopped = w.Mark
 	case kind == "group" && s.watchesGroup(name):
 		put(s.disabledWatches)
 	case kind == "host" && s.knowsHost(name):
@@ -147,7 +191,7 @@ func (s *Set) setMark(w Word) bool {
 func (s *Set) RestoreWords(words map[string]time.Time) {
 	for about, at := range words {
 		kind, name, _ := strings.Cut(about, " ")
-		if kind == "group" && s.watchesGroup(name) || kind == "host" && s.knowsHost(name) || kind == "watch" && s.named(name) != nil {
+		if kind == aboutSite || kind == "silence" || kind == "group" && s.watchesGroup(name) || kind == "host" && s.knowsHost(name) || kind == "watch" && s.named(name) != nil {
 			s.words[about] = at
 		}
 	}
