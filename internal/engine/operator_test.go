@@ -204,3 +204,31 @@ func TestSilenceOfTheNightInSummerTime(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAckAtABusyTime: what the owner says before it has heard of an ack takes nothing
+// back, however often it speaks.
+func TestAnAckAtABusyTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := directors(t, func(w *config.Watch) {
+			w.Periods[0].AlertEvery, w.Periods[0].AckAlerts = watch.AlertEvery{}, nil
+		})
+		p.both("w2")
+		p.pass(3 * time.Second)
+		must(t, p.b.Ack(t.Context(), webKey, ann))
+		p.share(p.a) // before the word of dr2 has come
+		p.pass(time.Second)
+		for _, d := range []*director{p.a, p.b} {
+			if got := d.state(t, "web").Acked; got != "ann: disk ordered" {
+				t.Errorf("%s shows the ack %q", d.name, got)
+			}
+		}
+		must(t, p.a.Unack(t.Context(), webKey, ann))
+		p.pass(time.Second)
+		for _, d := range []*director{p.a, p.b} {
+			if got := d.state(t, "web").Acked; got != "" {
+				t.Errorf("%s shows the ack %q, which was taken back", d.name, got)
+			}
+		}
+		p.end()
+	})
+}

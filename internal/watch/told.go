@@ -268,8 +268,8 @@ func (sub *subject) believe(sv *service, t ToldSubject) {
 	case t.Outage == nil || sub.status != Failed:
 	case t.Ack != nil:
 		sub.ack = t.Ack
-	case sub.ack != nil && sub.ack.At.Before(sv.basis):
-		sub.ack = nil // the owner heard of it, and took it back
+	case sub.ack != nil && (sub.ack.At.Before(t.Unacked) || sub.ack.At.Before(t.Outage.FirstFailure)):
+		sub.ack = nil // it was taken back, or is about another outage
 	}
 }
 
