@@ -215,6 +215,7 @@ func TestAnAckAtABusyTime(t *testing.T) {
 		p.both("w2")
 		p.pass(3 * time.Second)
 		must(t, p.b.Ack(t.Context(), webKey, ann))
+		p.pass(10 * time.Millisecond)
 		p.share(p.a) // before the word of dr2 has come
 		p.pass(time.Second)
 		for _, d := range []*director{p.a, p.b} {
