@@ -12,6 +12,7 @@ import (
 	_ "github.com/monitord/monitord/alerts/mail"
 	_ "github.com/monitord/monitord/alerts/syslog"
 	_ "github.com/monitord/monitord/alerts/webhook"
+	_ "github.com/monitord/monitord/monitors/dns"
 	_ "github.com/monitord/monitord/monitors/exec"
 	_ "github.com/monitord/monitord/monitors/file"
 	_ "github.com/monitord/monitord/monitors/http"
