@@ -76,6 +76,9 @@ func (im *importer) members(g *moncf.Hostgroup, l moncf.Source, hosts []string) 
 			im.account.change(l, "%s is in the group twice: mon tests it twice, here it is left out", h)
 			continue
 		}
+		if strings.HasPrefix(h, "#") {
+			im.account.suggest(l, "a # begins a comment at the beginning of a line only: here it and what follows are hosts, in mon too")
+		}
 		if expanded, err := lvs.Hosts(h); err == nil && len(expanded) != 1 {
 			im.account.change(l, "%s is a range of addresses here, and a name in mon", h)
 		}

@@ -28,7 +28,7 @@ func newImporter(file *moncf.File, src *source) *importer {
 }
 
 func (im *importer) sections() []*section {
-	return []*section{&im.global, &im.services, &im.groups, &im.watches, &im.rest}
+	return []*section{&im.global, &im.groups, &im.services, &im.watches, &im.rest}
 }
 
 func (im *importer) all() {

@@ -267,11 +267,17 @@ func (im *importer) tests(group string, server netip.AddrPort) bool {
 
 // virtualServices writes a [[virtual]] for each.
 func (im *importer) virtualServices() {
+	if len(im.virtuals) == 0 {
+		return
+	}
+	s := &im.services
+	if len(s.rows) > 0 {
+		s.add(0, "")
+	}
+	s.add(0, "[lvs]")
+	s.add(0, `backend = "kernel"  # whose table lvs.alert changed by ipvsadm`)
 	for _, v := range im.virtuals {
-		s := &im.services
-		if len(s.rows) > 0 {
-			s.add(0, "")
-		}
+		s.add(0, "")
 		from := v.servers[0].src
 		add := func(format string, args ...any) {
 			im.account.carry(from, s.add(from.Line, fmt.Sprintf(format, args...)))
