@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -19,7 +20,13 @@ func about(folder string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p := comment.Parser{LookupSym: func(string, string) bool { return true }}
+	p := comment.Parser{
+		// Not the headers of tables, like [[group]], which look alike.
+		LookupSym: func(_, name string) bool { return token.IsExported(name) },
+		LookupPackage: func(name string) (string, bool) {
+			return module + name, slices.Contains([]string{"monitors", "alerts", "resources"}, name)
+		},
+	}
 	parsed := p.Parse(text)
 	examples := 0
 	var out strings.Builder
