@@ -30,7 +30,7 @@ var floors = map[string]int{
 
 	"internal/gateway": 3, "internal/fencing": 3, "internal/transition": 3, "internal/started": 2, "internal/lab": 4,
 
-	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/migrate/moncf": 4, "internal/migrate/mon": 4, "internal/control": 4, "internal/takeover": 4,
+	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/simulate": 4, "internal/migrate/moncf": 4, "internal/migrate/mon": 4, "internal/control": 4, "internal/takeover": 4,
 
 	"internal/daemon": 5, "internal/cli": 5, "internal/reference": 5,
 
@@ -46,6 +46,7 @@ var neighbours = map[string][]string{
 	"internal/watch":           {"internal/period"},
 	"internal/engine":          {"internal/config", "internal/schedule"},
 	"internal/migrate/mon":     {"internal/config", "internal/migrate/moncf"},
+	"internal/simulate":        {"internal/config", "internal/engine"},
 	"internal/cli":             {"internal/daemon"},
 	"internal/lvs/relay":       {"internal/lvs"},
 	"internal/lvs/record":      {"internal/lvs"},

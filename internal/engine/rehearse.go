@@ -40,13 +40,22 @@ type Scene struct {
 
 // A Cue is an alert that would be sent.
 type Cue struct {
-	Name  string // for people: "mail ops@example.org"
+	Name string // for people: "mail ops@example.org"
+	// List is mon's word for the kind: "alert", "upalert".
+	List  string
 	Event alerts.Event
 	// Virtual is the virtual service that follows, of an alert that is its state.
 	Virtual string
 	// Limited is what the limit of a flood counts by; empty: it has none.
 	Limited string
 }
+
+// FloodLimit is the number of messages that one destination gets within FloodWindow;
+// a rehearsal sends as many as there are.
+const (
+	FloodLimit  = burst
+	FloodWindow = limitWindow
+)
 
 // rehearsalKeep is how many decisions one moment may bring a watch.
 const rehearsalKeep = 10_000
@@ -144,7 +153,7 @@ func (r *Rehearsal) Status() Status { return r.engine.Status() }
 
 // cue takes what would go into the outbox; it is called with the engine's lock held.
 func (r *Rehearsal) cue(m *message) {
-	c := &Cue{Name: m.name, Event: m.event, Limited: m.destination}
+	c := &Cue{Name: m.name, List: listOf(m.event.Kind), Event: m.event, Limited: m.destination}
 	if v, ok := m.alert.(interface{ Virtual() string }); ok && m.follows() {
 		c.Virtual = v.Virtual()
 	}
@@ -165,4 +174,14 @@ func (r *Rehearsal) collect() {
 		changes, decisions := r.engine.set.News(key)
 		r.decided(key, changes, decisions)
 	}
+}
+
+// listOf is mon's word for a kind of event, as decisions have it.
+func listOf(k alerts.Kind) string {
+	for w := watch.Failure; w <= watch.State; w++ {
+		if kind(w) == k {
+			return w.String()
+		}
+	}
+	return k.String()
 }

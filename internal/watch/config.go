@@ -198,7 +198,9 @@ type Action struct {
 	Follows bool
 }
 
-// actions returns the period's list for a kind of notice.
+// Messages returns the period's list for a kind of notice.
+func (p *Period) Messages(k Kind) []Action { return p.actions(k) }
+
 func (p *Period) actions(k Kind) []Action {
 	switch k {
 	case Up:

@@ -98,17 +98,20 @@ func (m *Monitor) Check(ctx context.Context, r monitors.Request) (monitors.Resul
 	case ended.TimedOut:
 		return monitors.Result{}, m.unfinished(ctx, run)
 	}
-	output := withNotice(ended)
-	switch {
-	case m.site.Compat:
-		return verdicts(r.Hosts, max(ended.Exit, 0), output), nil
-	case ended.Signal != 0:
+	if ended.Signal != 0 && !m.site.Compat {
 		return monitors.Result{}, fmt.Errorf("%s: %s", m.program.Path, ended)
-	case notRun(ended.Exit) && len(named(r.Hosts, summary(output))) == 0:
-		return monitors.Result{}, fmt.Errorf("%s: %s, which says that a command could not be run: %s",
-			m.program.Path, ended, oneLine(summary(output)))
 	}
-	return verdicts(r.Hosts, ended.Exit, output), nil
+	return m.Judge(r.Hosts, max(ended.Exit, 0), withNotice(ended))
+}
+
+// Judge is what Check makes of the exit status and the output of a program that was
+// asked about these hosts; it runs nothing.
+func (m *Monitor) Judge(hosts []string, exit int, output []byte) (monitors.Result, error) {
+	if !m.site.Compat && notRun(exit) && len(named(hosts, summary(output))) == 0 {
+		return monitors.Result{}, fmt.Errorf("%s: exit status %d, which says that a command could not be run: %s",
+			m.program.Path, exit, oneLine(summary(output)))
+	}
+	return verdicts(hosts, exit, output), nil
 }
 
 // unfinished tells the program's own time limit from the end of the run.

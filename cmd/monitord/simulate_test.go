@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const rehearsalPage = "../../docs/rehearsal.md"
+
+// block returns the n-th block of a page between ```kind and ```.
+func block(t *testing.T, page, kind string, n int) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(text), "```"+kind+"\n")
+	if len(parts) <= n {
+		t.Fatalf("%s has %d blocks of %s, want %d", page, len(parts)-1, kind, n)
+	}
+	inside, _, _ := strings.Cut(parts[n], "```")
+	return inside
+}
+
+// printed compares an output with the one on the page, which -update writes.
+func printed(t *testing.T, n int, got string) {
+	t.Helper()
+	var trimmed strings.Builder
+	for line := range strings.Lines(got) {
+		trimmed.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	want := block(t, rehearsalPage, "output", n)
+	if *update {
+		text, err := os.ReadFile(rehearsalPage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.Split(string(text), "```output\n")
+		parts[n] = trimmed.String() + strings.TrimPrefix(parts[n], want)
+		if err := os.WriteFile(rehearsalPage, []byte(strings.Join(parts, "```output\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, trimmed.String()); diff != "" {
+		t.Errorf("the page shows something else (-page +program; -update writes it):\n%s", diff)
+	}
+}
+
+// written puts a text into a file of its own.
+func written(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestEndToEndSimulate plays the night of the documentation to the configuration of
+// the README.
+func TestEndToEndSimulate(t *testing.T) {
+	site := newPlace(t, block(t, "../../README.md", "toml", 1)).config
+	night := written(t, "night.txt", block(t, rehearsalPage, "results", 1))
+	out, errs, exit := program(t, "simulate", "-c", site, "--results", night)
+	if exit != 0 {
+		t.Fatalf("exit %d: %s", exit, errs)
+	}
+	printed(t, 1, out)
+
+	out, errs, exit = program(t, "simulate", "-c", site, "--results", night, "--json")
+	var report struct {
+		Events []struct {
+			Sent    string `json:"sent"`
+			NotSent string `json:"not_sent"`
+			Reason  string `json:"reason"`
+			Pool    string `json:"pool"`
+			Line    int    `json:"line"`
+		} `json:"events"`
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil || exit != 0 {
+		t.Fatalf("exit %d, %v: %s", exit, err, errs)
+	}
+	sent, kept := 0, 0
+	for _, e := range report.Events {
+		if e.Reason == "" && e.Line == 0 {
+			t.Errorf("no reason: %+v", e)
+		}
+		if e.Sent != "" {
+			sent++
+		}
+		if e.NotSent != "" {
+			kept++
+		}
+	}
+	if sent != 2 || kept < 40 {
+		t.Errorf("%d alerts sent and %d not, as JSON", sent, kept)
+	}
+}
+
+func TestEndToEndSimulateMistakes(t *testing.T) {
+	site := newPlace(t, block(t, "../../README.md", "toml", 1)).config
+	bad := written(t, "bad.txt", "02:00 web:htp down\n")
+	for _, tc := range []struct {
+		args []string
+		exit int
+		errs string
+	}{
+		{[]string{"-c", site}, 2, "which results?"},
+		{[]string{"-c", site, "--results", "missing.txt"}, 1, "missing.txt: no such file"},
+		{[]string{"-c", site, "--results", bad}, 1, bad + `:1:7: "web:htp" is no watch, no host and no group of the configuration: did you mean "web:http"?`},
+		{[]string{"-c", bad, "--results", bad}, 1, "bad.txt:1:"},
+	} {
+		out, errs, exit := program(t, append([]string{"simulate"}, tc.args...)...)
+		if exit != tc.exit || !strings.Contains(errs, tc.errs) || out != "" {
+			t.Errorf("monitord simulate %q: exit %d, want %d\n%s%s", tc.args, exit, tc.exit, out, errs)
+		}
+	}
+}
