@@ -23,7 +23,7 @@ var floors = map[string]int{
 	"internal/realserver": 3, "internal/doctor": 4, "internal/kernellab": 4, "internal/kernellab/plan": 2, "internal/kernellab/guest": 3, "internal/kernellab/run": 5, "internal/e2e": 6, "internal/e2e/hosts": 5,
 	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/wording": 2, "internal/syslog": 2, "internal/logfile": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2, "internal/debian/unpack": 3, "internal/icmp/icmptest": 2,
 
-	"monitors/dns": 3, "monitors/exec": 3, "monitors/file": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3, "monitors/udp": 3,
+	"monitors/dns": 3, "monitors/exec": 3, "monitors/file": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3, "monitors/tls": 3, "monitors/udp": 3,
 	"monitors/smtp": 3, "monitors/imap": 3, "monitors/pop3": 3, "monitors/ftp": 3, "monitors/ssh": 3, "monitors/mysql": 3, "monitors/redis": 3,
 	"alerts/exec": 3, "alerts/file": 3, "alerts/ipvs": 3, "alerts/log": 3, "alerts/mail": 3, "alerts/syslog": 3, "alerts/webhook": 3,
 	"resources/vip": 3, "resources/lvs": 3, "resources/realserver": 3, "resources/route": 3, "resources/sysctl": 3, "resources/exec": 3, "resources/systemd": 3, "resources/mail": 3,

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/dial/dialtest"
 	"github.com/monitord/monitord/internal/heartbeat"
 	"github.com/monitord/monitord/internal/reference"
 )
@@ -148,6 +149,16 @@ var (
 	namedProgram = regexp.MustCompile(`\bprogram *= *"([^"/]+)"`)
 )
 
+// issuer is the certificate of one, in PEM form.
+func issuer(t *testing.T) string {
+	t.Helper()
+	pem, err := os.ReadFile(dialtest.NewAuthority(t).File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem)
+}
+
 // madeFiles makes the files and programs that a configuration names, below folder, and
 // lets it name them there.
 func madeFiles(t *testing.T, folder, text string) string {
@@ -167,6 +178,8 @@ func madeFiles(t *testing.T, folder, text string) string {
 			made(path, heartbeat.NewKey(), 0o600)
 		case strings.HasSuffix(path, ".url"):
 			made(path, "https://hooks.example.org/services/secret\n", 0o600)
+		case strings.HasSuffix(path, "ca.pem"):
+			made(path, issuer(t), 0o600)
 		case strings.Contains(path, "bin/"):
 			made(path, "#!/bin/sh\n", 0o700)
 		default:

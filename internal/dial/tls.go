@@ -136,6 +136,25 @@ func (t *TLS) Handshake(ctx context.Context, conn *Conn, name string) (*Conn, er
 	return inside, nil
 }
 
+// Inspect does a handshake for a caller who judges what the server showed: any
+// certificate will do, and any version from TLS 1.0 on. protocols are offered for
+// ALPN, none if there are none. name is for SNI. Errors are those of Handshake.
+func (t *TLS) Inspect(ctx context.Context, conn *Conn, name string, protocols []string) (tls.ConnectionState, error) {
+	start := time.Now()
+	config := t.config.Clone()
+	config.ServerName, config.NextProtos = name, protocols
+	config.InsecureSkipVerify, config.MinVersion = true, tls.VersionTLS10
+	secure := tls.Client(conn.Conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return tls.ConnectionState{}, fmt.Errorf("the TLS handshake failed: %w", Broken(err))
+	}
+	conn.secured(secure, start)
+	return secure.ConnectionState(), nil
+}
+
+// Roots are the issuers of ca_file; nil means the system's.
+func (t *TLS) Roots() *x509.CertPool { return t.config.RootCAs }
+
 // lifetime judges how long the certificate is still good for.
 func (t *TLS) lifetime(state tls.ConnectionState, now time.Time) error {
 	if t.days == 0 || len(state.PeerCertificates) == 0 {
