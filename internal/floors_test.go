@@ -25,7 +25,7 @@ var floors = map[string]int{
 
 	"monitors/dns": 3, "monitors/exec": 3, "monitors/file": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3, "monitors/tls": 3, "monitors/udp": 3,
 	"monitors/smtp": 3, "monitors/imap": 3, "monitors/pop3": 3, "monitors/ftp": 3, "monitors/ssh": 3, "monitors/mysql": 3, "monitors/redis": 3,
-	"alerts/exec": 3, "alerts/file": 3, "alerts/ipvs": 3, "alerts/log": 3, "alerts/mail": 3, "alerts/syslog": 3, "alerts/webhook": 3,
+	"alerts/wording": 3, "alerts/exec": 3, "alerts/file": 3, "alerts/ipvs": 3, "alerts/log": 3, "alerts/mail": 3, "alerts/syslog": 3, "alerts/webhook": 3,
 	"resources/vip": 3, "resources/lvs": 3, "resources/realserver": 3, "resources/route": 3, "resources/sysctl": 3, "resources/exec": 3, "resources/systemd": 3, "resources/mail": 3,
 
 	"internal/gateway": 3, "internal/fencing": 3, "internal/transition": 3, "internal/started": 2, "internal/lab": 4,

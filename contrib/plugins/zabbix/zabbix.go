@@ -4,7 +4,8 @@
 //	alert   = [{ type = "zabbix", server = "zabbix.example.org", host = "director1", key = "web.down" }]
 //	upalert = [{ type = "zabbix", server = "zabbix.example.org", host = "director1", key = "web.down" }]
 //
-// There the item is one of type "Zabbix trapper", numeric.
+// There the item is one of type "Zabbix trapper", numeric, and that of text_key one of
+// text.
 package zabbix
 
 import (
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/alerts/wording"
 )
 
 // Config is the table of the kind.
@@ -28,6 +30,7 @@ type Config struct {
 	Server  string          `toml:"server" doc:"Zabbix server or proxy, with a port if it is not 10051; no default."`
 	Host    string          `toml:"host" doc:"The host that has the item; default this machine's name."`
 	Key     string          `toml:"key" doc:"The item's key; no default."`
+	TextKey string          `toml:"text_key" doc:"The key of an item that gets the event in a line of words; default none."`
 	Timeout alerts.Duration `toml:"timeout" doc:"How long the server may take in all; default 10s."`
 }
 
@@ -35,7 +38,10 @@ func init() {
 	alerts.Register("zabbix", Config{Timeout: alerts.Duration(10 * time.Second)}, build)
 }
 
-type sender struct{ Config }
+type sender struct {
+	Config
+	director string
+}
 
 func build(c Config, site alerts.Site) (alerts.Alert, error) {
 	if c.Server == "" {
@@ -53,7 +59,7 @@ func build(c Config, site alerts.Site) (alerts.Alert, error) {
 	if _, _, err := net.SplitHostPort(c.Server); err != nil {
 		c.Server = net.JoinHostPort(strings.Trim(c.Server, "[]"), "10051")
 	}
-	return &sender{c}, nil
+	return &sender{c, site.Hostname}, nil
 }
 
 // Send implements alerts.Alert. It may be called again with the same event, or with a
@@ -115,11 +121,15 @@ func (s *sender) values(e alerts.Event) request {
 			down++
 		}
 	}
-	v := value{Host: s.Host, Key: s.Key, Value: strconv.Itoa(down)}
+	var clock int64
 	if !e.Time.IsZero() {
-		v.Clock = e.Time.Unix()
+		clock = e.Time.Unix()
 	}
-	return request{Request: "sender data", Data: []value{v}}
+	r := request{Request: "sender data", Data: []value{{s.Host, s.Key, strconv.Itoa(down), clock}}}
+	if s.TextKey != "" {
+		r.Data = append(r.Data, value{s.Host, s.TextKey, wording.New(e, s.director).Headline(), clock})
+	}
+	return r
 }
 
 // header comes before each message, with the length of what follows in eight bytes,

@@ -64,7 +64,7 @@ func talk(conn net.Conn, answer string, got func(request)) {
 
 func built(t testing.TB, address string) alerts.Alert {
 	t.Helper()
-	a, err := build(Config{Server: address, Key: "web.down", Timeout: alerts.Duration(10 * time.Second)}, alerts.Site{Hostname: "director1"})
+	a, err := build(Config{Server: address, Key: "web.down", TextKey: "web.text", Timeout: alerts.Duration(10 * time.Second)}, alerts.Site{Hostname: "director1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestConformance(t *testing.T) {
 func TestValue(t *testing.T) {
 	var got request
 	a := built(t, server(t, good, func(r request) { got = r }))
-	err := a.Send(t.Context(), alerts.Event{Time: time.Unix(1700000000, 0), Hosts: []alerts.Host{
+	err := a.Send(t.Context(), alerts.Event{Group: "web", Service: "http", Time: time.Unix(1700000000, 0), Hosts: []alerts.Host{
 		{Name: "web1", State: alerts.HostDown},
 		{Name: "web2", State: alerts.HostUp},
 		{Name: "web3", State: alerts.HostDown},
@@ -94,8 +94,11 @@ func TestValue(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := value{Host: "director1", Key: "web.down", Value: "2", Clock: 1700000000}
-	if len(got.Data) != 1 || got.Data[0] != want || got.Request != "sender data" {
-		t.Errorf("%+v, want %+v", got, want)
+	if len(got.Data) != 2 || got.Data[0] != want || got.Request != "sender data" {
+		t.Fatalf("%+v, want %+v", got, want)
+	}
+	if text := got.Data[1]; text.Key != "web.text" || !strings.HasPrefix(text.Value, "DOWN web:http") {
+		t.Errorf("in words: %+v", text)
 	}
 }
 
