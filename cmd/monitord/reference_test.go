@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -182,6 +183,8 @@ func madeFiles(t *testing.T, folder, text string) string {
 			made(path, issuer(t), 0o600)
 		case strings.Contains(path, "bin/"):
 			made(path, "#!/bin/sh\n", 0o700)
+		case strings.HasSuffix(path, ".pem"):
+			made(path, certificate(t), 0o600)
 		default:
 			made(path, "secret\n", 0o600)
 		}
@@ -192,6 +195,17 @@ func madeFiles(t *testing.T, folder, text string) string {
 	}
 	programs := fmt.Sprintf("%q", filepath.Join(folder, "programs"))
 	return "mondir = " + programs + "\nalertdir = " + programs + "\n" + fmt.Sprintf("logdir = %q\n", folder) + text
+}
+
+// certificate is one in PEM form.
+func certificate(t *testing.T) string {
+	t.Helper()
+	file, _ := dialtest.Write(t, dialtest.NewAuthority(t).Issue(t, time.Hour, "example.org"))
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 const (
