@@ -4,10 +4,14 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/monitord/monitord/internal/cli.Version=$(VERSION)
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build demo test e2e soak sim check bench ha-bench fuzz clean
+.PHONY: build update demo test e2e soak sim check bench ha-bench fuzz clean
 
 build: ## one static binary: bin/monitord
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/monitord ./cmd/monitord
+
+update: ## what is written from the code: docs/configuration.md, and the copies in contrib/plugins
+	go test ./cmd/monitord -run Reference -update
+	go test ./contrib -run Outside -update
 
 demo: build ## two directors in namespaces: a server dies, then a director is killed, frozen, unplugged, cut off
 	bin/monitord lab -c etc/demo.toml --script etc/demo.faults

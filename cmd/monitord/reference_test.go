@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -200,8 +199,7 @@ func madeFiles(t *testing.T, folder, text string) string {
 // certificate is one in PEM form.
 func certificate(t *testing.T) string {
 	t.Helper()
-	file, _ := dialtest.Write(t, dialtest.NewAuthority(t).Issue(t, time.Hour, "example.org"))
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(dialtest.NewAuthority(t).File)
 	if err != nil {
 		t.Fatal(err)
 	}

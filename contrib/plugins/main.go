@@ -30,6 +30,7 @@ import (
 	_ "github.com/monitord/monitord/monitors/ssh"
 	_ "github.com/monitord/monitord/monitors/tcp"
 	_ "github.com/monitord/monitord/monitors/telnet"
+	_ "github.com/monitord/monitord/monitors/tls"
 	_ "github.com/monitord/monitord/monitors/udp"
 	_ "github.com/monitord/monitord/resources/exec"
 	_ "github.com/monitord/monitord/resources/lvs"
