@@ -119,6 +119,45 @@ func TestReading(t *testing.T) {
 	}
 }
 
+func TestAwait(t *testing.T) {
+	ready := func(text []byte) bool { return strings.Contains(string(text), "ready") }
+	for _, c := range []struct {
+		name   string
+		handle func(net.Conn)
+		limit  int
+		reason string // empty for a match
+	}{
+		{"at once", dialtest.SayAndHang("220 ready"), 100, ""},
+		{"in pieces", drip("220 ready\r\n"), 100, ""},
+		{"with its end", dialtest.Say("220 ready"), 100, ""},
+		{"closed", dialtest.Say("220 re"), 100, `connected, but no word: the connection was closed; received "220 re"`},
+		{"closed at once", dialtest.Say(""), 100, "connected, but no word: the connection was closed; nothing was received"},
+		{"match at the limit", dialtest.SayAndHang("220 ready and more"), 9, ""},
+		{"beyond the limit", dialtest.SayAndHang("220 ready"), 8, `connected, but no word in the first 8 bytes; received "220 read"`},
+		{"large", dialtest.Flood, 10000, "connected, but no word in the first 10000 bytes; received ..."},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := talk(t, c.handle, func(s *dialogue.Settings) { s.MaxBytes = c.limit }, func(ctx context.Context, call *dialogue.Call) error {
+				return call.Await(ctx, "word", ready)
+			})
+			if up := got.Verdict == monitors.Up; up != (c.reason == "") || !strings.HasPrefix(got.Reason, c.reason) {
+				t.Errorf("got %s, %q, want %q", got.Verdict, got.Reason, c.reason)
+			}
+		})
+	}
+}
+
+// TestFilterOfEverything: what is no text counts against the limit all the same.
+func TestFilterOfEverything(t *testing.T) {
+	got := talk(t, dialtest.Flood, nil, func(ctx context.Context, c *dialogue.Call) error {
+		c.Filter = func([]byte) (text, reply []byte) { return nil, nil }
+		return c.Await(ctx, "word", func([]byte) bool { return true })
+	})
+	if want := "connected, but no word in the first 100 bytes; nothing was received"; got.Reason != want {
+		t.Errorf("got %q, want %q", got.Reason, want)
+	}
+}
+
 // TestDeaf: what nobody reads ends with the time.
 func TestDeaf(t *testing.T) {
 	gone := make(chan struct{})

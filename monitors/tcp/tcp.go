@@ -19,16 +19,13 @@ package tcp
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/monitord/monitord/internal/dial"
+	"github.com/monitord/monitord/internal/dialogue"
 	"github.com/monitord/monitord/monitors"
 )
 
@@ -60,136 +57,59 @@ func init() {
 }
 
 func build(c config, _ monitors.Site) (monitors.Monitor, error) {
-	p, err := newProbe(c)
+	caller, talk, err := parse(c)
 	if err != nil {
 		return nil, err
 	}
-	return monitors.EachHost(c.Limit, c.Timeout.Std(), p.test), nil
+	return caller.Monitor(talk), nil
 }
 
-// probe is the configuration, parsed.
-type probe struct {
-	config
-	dialer *dial.Dialer
-	tls    *dial.TLS // nil without tls
-	match  func(answer []byte) bool
-	wanted string // what match looks for, for reasons; empty if nothing
-}
-
-func newProbe(c config) (*probe, error) {
-	if err := checkNumbers(c); err != nil {
-		return nil, err
-	}
-	dialer, err := dial.New(c.Source, c.IP)
+func parse(c config) (*dialogue.Caller, dialogue.Talk, error) {
+	caller, err := dialogue.New(dialogue.Settings{
+		Port: c.Port, Timeout: c.Timeout, Limit: c.Limit, Source: c.Source, IP: c.IP, MaxBytes: c.MaxBytes, TLS: c.TLS,
+		Certificate: dial.TLSKeys{
+			ServerName: c.ServerName, Verify: c.Verify, CAFile: c.CAFile,
+			CertFile: c.CertFile, KeyFile: c.KeyFile, CertificateDays: c.CertificateDays,
+		},
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	p := &probe{config: c, dialer: dialer}
-	keys := dial.TLSKeys{
-		ServerName: c.ServerName, Verify: c.Verify, CAFile: c.CAFile,
-		CertFile: c.CertFile, KeyFile: c.KeyFile, CertificateDays: c.CertificateDays,
-	}
-	if !c.TLS {
-		err = keys.Unused()
-	} else {
-		p.tls, err = dial.NewTLS(keys)
-	}
+	match, wanted, err := parseExpect(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return p, p.parseExpect()
-}
-
-func checkNumbers(c config) error {
-	switch {
-	case c.Port < 0 || c.Port > 65535:
-		return monitors.BadKey("port", "%d is no TCP port: write a number from 1 to 65535", c.Port)
-	case c.Timeout <= 0:
-		return monitors.BadKey("timeout", "%s leaves no time to answer: write a duration, like \"10s\"", c.Timeout)
-	case c.Limit < 1:
-		return monitors.BadKey("limit", "%d hosts at once is too few: write 1 or more", c.Limit)
-	case c.MaxBytes < 1 || c.MaxBytes > 1<<20:
-		return monitors.BadKey("max_bytes", "%d is out of range: write a number from 1 to 1048576", c.MaxBytes)
-	}
-	return nil
-}
-
-func (p *probe) parseExpect() error {
-	switch {
-	case p.Expect != "" && p.ExpectRegexp != "":
-		return monitors.BadKey("expect_regexp", "is an alternative to expect: leave one of them out")
-	case p.Expect != "":
-		if len(p.Expect) > p.MaxBytes {
-			return monitors.BadKey("max_bytes", "%d is less than the %d bytes of expect", p.MaxBytes, len(p.Expect))
+	return caller, func(ctx context.Context, call *dialogue.Call) error {
+		if c.Send != "" {
+			if err := call.Send(ctx, "text", c.Send); err != nil {
+				return err
+			}
 		}
-		text := []byte(p.Expect)
-		p.match = func(answer []byte) bool { return bytes.Contains(answer, text) }
-		p.wanted = fmt.Sprintf("%q", p.Expect)
-	case p.ExpectRegexp != "":
-		re, err := regexp.Compile(p.ExpectRegexp)
+		if match == nil {
+			return nil
+		}
+		return call.Await(ctx, wanted, match)
+	}, nil
+}
+
+// parseExpect returns what an answer must match, nil if anything will do, and its
+// name for reasons.
+func parseExpect(c config) (match func(answer []byte) bool, wanted string, err error) {
+	switch {
+	case c.Expect != "" && c.ExpectRegexp != "":
+		return nil, "", monitors.BadKey("expect_regexp", "is an alternative to expect: leave one of them out")
+	case c.Expect != "":
+		if len(c.Expect) > c.MaxBytes {
+			return nil, "", monitors.BadKey("max_bytes", "%d is less than the %d bytes of expect", c.MaxBytes, len(c.Expect))
+		}
+		text := []byte(c.Expect)
+		return func(answer []byte) bool { return bytes.Contains(answer, text) }, strconv.Quote(c.Expect), nil
+	case c.ExpectRegexp != "":
+		re, err := regexp.Compile(c.ExpectRegexp)
 		if err != nil {
-			return monitors.BadKey("expect_regexp", "%w (RE2 syntax)", err)
+			return nil, "", monitors.BadKey("expect_regexp", "%w (RE2 syntax)", err)
 		}
-		p.match = re.Match
-		p.wanted = fmt.Sprintf("a match of %q", p.ExpectRegexp)
+		return re.Match, "match of " + strconv.Quote(c.ExpectRegexp), nil
 	}
-	return nil
-}
-
-// test asks one host.
-func (p *probe) test(ctx context.Context, host string, took *monitors.Timings) error {
-	target, err := dial.ParseTarget(host, p.Port)
-	if err != nil {
-		return monitors.Untested(err)
-	}
-	conn, err := p.dialer.Dial(ctx, target, took)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }() // The verdict stands by then.
-	if p.tls != nil {
-		secure, err := p.tls.Handshake(ctx, conn, cmp.Or(p.ServerName, target.Host()))
-		if err != nil {
-			return p.broken(ctx, "the TLS handshake was not finished", err)
-		}
-		conn = secure
-	}
-	return p.converse(ctx, conn)
-}
-
-func (p *probe) converse(ctx context.Context, conn net.Conn) error {
-	if p.Send != "" {
-		if _, err := io.WriteString(conn, p.Send); err != nil {
-			return p.broken(ctx, "the text could not be sent", fmt.Errorf("sending failed: %w", dial.Broken(err)))
-		}
-	}
-	if p.match == nil {
-		return nil
-	}
-	answer, err := dial.Await(conn, p.MaxBytes, p.match)
-	said := "nothing was received"
-	if len(answer) > 0 {
-		said = "received " + dial.Excerpt(answer, 120)
-	}
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("connected, but no %s within %s; %s", p.wanted, p.Timeout, said)
-	case errors.Is(err, dial.ErrTooLong):
-		return fmt.Errorf("connected, but no %s in the first %d bytes; %s", p.wanted, p.MaxBytes, said)
-	case errors.Is(err, io.EOF):
-		return fmt.Errorf("connected, but the connection was closed without %s; %s", p.wanted, said)
-	}
-	return fmt.Errorf("connected, but waiting for %s: %w; %s", p.wanted, dial.Broken(err), said)
-}
-
-// broken words the failure of a step after the connection; late says what the
-// host was silent at. That ctx ended with the run and not with the host's time
-// is EachHost's to see.
-func (p *probe) broken(ctx context.Context, late string, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("connected, but %s within %s", late, p.Timeout)
-	}
-	return fmt.Errorf("connected, but %w", err)
+	return nil, "", nil
 }

@@ -14,6 +14,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/monitord/monitord/internal/dial/dialtest"
+	"github.com/monitord/monitord/internal/dialogue"
+	"github.com/monitord/monitord/internal/dialogue/dialoguetest"
 	"github.com/monitord/monitord/internal/plugin"
 	"github.com/monitord/monitord/monitors"
 	"github.com/monitord/monitord/monitors/monitortest"
@@ -40,10 +42,16 @@ func configured(t testing.TB, change func(*config)) config {
 	return c
 }
 
-// check tests one host with a running probe, by way of EachHost.
+// A probe is a configuration, parsed.
+type probe struct {
+	caller *dialogue.Caller
+	talk   dialogue.Talk
+}
+
+// check tests one host.
 func check(t *testing.T, p *probe, host string) monitors.HostResult {
 	t.Helper()
-	r, err := monitors.EachHost(p.Limit, p.Timeout.Std(), p.test).Check(t.Context(), monitors.Request{Hosts: []string{host}})
+	r, err := p.caller.Monitor(p.talk).Check(t.Context(), monitors.Request{Hosts: []string{host}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,11 +60,11 @@ func check(t *testing.T, p *probe, host string) monitors.HostResult {
 
 func mustProbe(t *testing.T, c config) *probe {
 	t.Helper()
-	p, err := newProbe(c)
+	caller, talk, err := parse(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return &probe{caller, talk}
 }
 
 func TestConformance(t *testing.T) {
@@ -123,7 +131,7 @@ func TestHosts(t *testing.T) {
 		{name: "sent, nothing expected", handle: echo, change: func(c *config) { c.Send = "PING\r\n" }},
 		{
 			name: "another answer", handle: echo, change: func(c *config) { c.Send, c.Expect, c.Timeout = "PING\n", "+PONG", soon },
-			reason: `connected, but no "+PONG" within 300ms; received "got PING\n"`,
+			reason: `text sent, but no "+PONG" within 300ms; received "got PING\n"`,
 		},
 		{
 			name: "silent", handle: dialtest.Hang, change: func(c *config) { c.Expect, c.Timeout = "220", soon },
@@ -131,11 +139,11 @@ func TestHosts(t *testing.T) {
 		},
 		{
 			name: "closed", handle: dialtest.Say(""), change: func(c *config) { c.Expect = "220" },
-			reason: `connected, but the connection was closed without "220"; nothing was received`,
+			reason: `connected, but no "220": the connection was closed; nothing was received`,
 		},
 		{
 			name: "half closed without the text", handle: halfClose("421 busy"), change: func(c *config) { c.ExpectRegexp = "^220" },
-			reason: `connected, but the connection was closed without a match of "^220"; received "421 busy"`,
+			reason: `connected, but no match of "^220": the connection was closed; received "421 busy"`,
 		},
 		{
 			name: "reset", handle: dialtest.Reset, change: func(c *config) { c.Expect = "220" },
@@ -216,7 +224,7 @@ func TestUntested(t *testing.T) {
 			conf := configured(t, c.change)
 			conf.Timeout = monitors.Duration(time.Second)
 			p := mustProbe(t, conf)
-			p.dialer.NameServer = dialtest.NameServer(t, c.dns)
+			p.caller.Resolver(dialtest.NameServer(t, c.dns))
 			if got := check(t, p, c.host); got.Verdict != monitors.Unknown || !strings.Contains(got.Reason, c.reason) {
 				t.Errorf("got %s, %q, want unknown, %q", got.Verdict, got.Reason, c.reason)
 			}
@@ -266,7 +274,7 @@ func TestTLS(t *testing.T) {
 		{name: "not verified", cert: expired, change: func(c *config) { c.Verify, c.CAFile = false, "" }},
 		{name: "few days left", cert: addressed, change: func(c *config) { c.CertificateDays = 60 }, reason: "connected, but the certificate expires on "},
 		{name: "the text inside", cert: addressed, change: func(c *config) { c.Expect = "* OK" }},
-		{name: "another text inside", cert: addressed, change: func(c *config) { c.Expect = "220" }, reason: `closed without "220"; received "* OK IMAP`},
+		{name: "another text inside", cert: addressed, change: func(c *config) { c.Expect = "220" }, reason: `connected, but no "220": the connection was closed; received "* OK IMAP`},
 		{name: "no TLS", handle: dialtest.SayAndHang("220 mail\r\n"), reason: "does not look like a TLS handshake"},
 		{
 			name: "no handshake", handle: dialtest.Hang, change: func(c *config) { c.Timeout = monitors.Duration(300 * time.Millisecond) },
@@ -289,6 +297,15 @@ func TestTLS(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestHostile(t *testing.T) {
+	dialoguetest.Hostile(t, func(timeout time.Duration) monitors.Monitor {
+		p := mustProbe(t, configured(t, func(c *config) {
+			c.Send, c.Expect, c.Timeout = "PING\r\n", "+PONG", monitors.Duration(timeout)
+		}))
+		return p.caller.Monitor(p.talk)
+	})
 }
 
 func TestBadConfiguration(t *testing.T) {

@@ -1,10 +1,6 @@
 package telnet
 
-import (
-	"bytes"
-	"errors"
-	"io"
-)
+import "strings"
 
 // Commands of RFC 854.
 const (
@@ -130,46 +126,7 @@ func refuse(reply []byte, request, option byte) []byte {
 	return reply
 }
 
-// errFlood ends a server that sends without end: a monitor needs a prompt.
-var errFlood = errors.New("too much was sent")
-
-// A reader reads the text of a telnet connection and answers its negotiation.
-type reader struct {
-	conn    io.ReadWriter
-	decoder decoder
-	left    int // how many raw bytes may still come
-	rest    []byte
-}
-
-// Read returns at most the decoded text of one read of the connection. That may
-// be none, without an error, when all of it was negotiation.
-func (r *reader) Read(p []byte) (int, error) {
-	if len(r.rest) == 0 {
-		if r.left <= 0 {
-			return 0, errFlood
-		}
-		raw := make([]byte, min(r.left, 4096))
-		n, err := r.conn.Read(raw)
-		r.left -= n
-		text, reply := r.decoder.decode(raw[:n])
-		r.rest = text
-		if len(reply) > 0 {
-			if _, writeErr := r.conn.Write(reply); err == nil {
-				err = writeErr
-			}
-		}
-		if err != nil && len(text) == 0 {
-			return 0, err
-		}
-		// An error that came with text comes again with the next read.
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
-}
-
 // line returns text as a line to send: IAC doubled, CR LF at its end.
-func line(text string) []byte {
-	doubled := bytes.ReplaceAll([]byte(text), []byte{iac}, []byte{iac, iac})
-	return append(doubled, '\r', '\n')
+func line(text string) string {
+	return strings.ReplaceAll(text, "\xff", "\xff\xff") + "\r\n"
 }

@@ -2,9 +2,6 @@ package telnet
 
 import (
 	"bytes"
-	"errors"
-	"io"
-	"strings"
 	"testing"
 )
 
@@ -80,41 +77,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func TestLine(t *testing.T) {
-	if got, want := string(line("a\xffb")), "a\xff\xffb\r\n"; got != want {
+	if got, want := line("a\xffb"), "a\xff\xffb\r\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-type peer struct {
-	io.Reader
-	io.Writer
-}
-
-// TestReaderEnds: a server that negotiates for ever gives no text to bound.
-func TestReaderEnds(t *testing.T) {
-	endless := strings.NewReader(strings.Repeat("\xff\xfd\x18", 10000))
-	r := reader{conn: peer{endless, io.Discard}, left: 1000}
-	if text, err := io.ReadAll(&r); !errors.Is(err, errFlood) || len(text) != 0 {
-		t.Errorf("got %q, %v, want no text, %v", text, err, errFlood)
-	}
-	if read := 30000 - endless.Len(); read != 1000 {
-		t.Errorf("read %d bytes, want 1000", read)
-	}
-}
-
-// TestReaderKeepsText: the reader takes what Read's caller has no room for later.
-func TestReaderKeepsText(t *testing.T) {
-	r := reader{conn: peer{strings.NewReader("\xff\xfd\x18login: "), io.Discard}, left: 1000}
-	var text []byte
-	for {
-		piece := make([]byte, 2)
-		n, err := r.Read(piece)
-		text = append(text, piece[:n]...)
-		if err != nil {
-			break
-		}
-	}
-	if string(text) != "login: " {
-		t.Errorf("got %q, want %q", text, "login: ")
 	}
 }

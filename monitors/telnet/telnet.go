@@ -28,12 +28,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/monitord/monitord/internal/dial"
+	"github.com/monitord/monitord/internal/dialogue"
 	"github.com/monitord/monitord/monitors"
 )
 
@@ -70,26 +69,29 @@ func build(c config, _ monitors.Site) (monitors.Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return monitors.EachHost(c.Limit, c.Timeout.Std(), p.test), nil
+	return p.caller.Monitor(p.talk), nil
 }
 
 // probe is the configuration, parsed.
 type probe struct {
 	config
-	dialer *dial.Dialer
+	caller *dialogue.Caller
 
 	prompt, passwordPrompt, shellPrompt, failure *regexp.Regexp
 }
 
 func newProbe(c config) (*probe, error) {
-	if err := checkValues(c); err != nil {
-		return nil, err
-	}
-	dialer, err := dial.New(c.Source, c.IP)
+	caller, err := dialogue.New(dialogue.Settings{
+		Port: c.Port, Timeout: c.Timeout, Limit: c.Limit, Source: c.Source, IP: c.IP, MaxBytes: c.MaxBytes,
+		Certificate: dial.TLSKeys{Verify: true},
+	})
 	if err != nil {
 		return nil, err
 	}
-	p := &probe{config: c, dialer: dialer}
+	if err := dialogue.CheckLogin(c.User, c.Password); err != nil {
+		return nil, err
+	}
+	p := &probe{config: c, caller: caller}
 	for _, e := range []struct {
 		key, value string
 		into       **regexp.Regexp
@@ -109,115 +111,42 @@ func newProbe(c config) (*probe, error) {
 	return p, nil
 }
 
-func checkValues(c config) error {
-	switch {
-	case c.Port < 0 || c.Port > 65535:
-		return monitors.BadKey("port", "%d is no TCP port: write a number from 1 to 65535", c.Port)
-	case c.Timeout <= 0:
-		return monitors.BadKey("timeout", "%s leaves no time to answer: write a duration, like \"10s\"", c.Timeout)
-	case c.Limit < 1:
-		return monitors.BadKey("limit", "%d hosts at once is too few: write 1 or more", c.Limit)
-	case c.MaxBytes < 1 || c.MaxBytes > 1<<20:
-		return monitors.BadKey("max_bytes", "%d is out of range: write a number from 1 to 1048576", c.MaxBytes)
-	case c.Password != "" && c.User == "":
-		return monitors.BadKey("password", "has no use without user")
-	case strings.ContainsAny(c.User, "\r\n\x00"):
-		return monitors.BadKey("user", "has a line end or NUL in it, which would end the line that is sent")
-	case strings.ContainsAny(c.Password.Reveal(), "\r\n\x00"):
-		return monitors.BadKey("password", "has a line end or NUL in it, which would end the line that is sent")
-	}
-	return nil
-}
-
-// test asks one host.
-func (p *probe) test(ctx context.Context, host string, took *monitors.Timings) error {
-	target, err := dial.ParseTarget(host, p.Port)
-	if err != nil {
-		return monitors.Untested(err)
-	}
-	conn, err := p.dialer.Dial(ctx, target, took)
-	if err != nil {
+// talk waits for the login prompt, and with a user for what comes after the login.
+func (p *probe) talk(ctx context.Context, call *dialogue.Call) error {
+	var d decoder
+	call.Filter, call.Hide = d.decode, []string{p.Password.Reveal()}
+	if err := await(ctx, call, "login prompt", p.prompt, nil); err != nil || p.User == "" {
 		return err
 	}
-	defer func() { _ = conn.Close() }() // The verdict stands by then.
-	s := session{probe: p, reader: reader{conn: conn, left: p.MaxBytes}}
-	return s.run(ctx)
-}
-
-// A session is one conversation with one host.
-type session struct {
-	*probe
-	reader reader
-	said   []byte // the last text, since the last line was sent
-}
-
-func (s *session) run(ctx context.Context) error {
-	if err := s.await(ctx, "connected, but", "login prompt", s.prompt, nil); err != nil || s.User == "" {
+	if err := call.Send(ctx, "user", line(p.User)); err != nil {
 		return err
 	}
-	if err := s.send(ctx, "user", s.User); err != nil {
-		return err
-	}
-	if s.Password != "" {
-		if err := s.await(ctx, "user sent, but", "password prompt", s.passwordPrompt, s.failure); err != nil {
+	if p.Password != "" {
+		if err := await(ctx, call, "password prompt", p.passwordPrompt, p.failure); err != nil {
 			return err
 		}
-		if err := s.send(ctx, "password", s.Password.Reveal()); err != nil {
+		if err := call.Send(ctx, "password", line(p.Password.Reveal())); err != nil {
 			return err
 		}
 	}
-	return s.await(ctx, "login sent, but", "shell prompt", s.shellPrompt, s.failure)
+	return await(ctx, call, "shell prompt", p.shellPrompt, p.failure)
 }
 
 // errRefused is a login that was refused.
 var errRefused = errors.New("login refused")
 
 // await reads until prompt matches; what matches failure before ends it.
-func (s *session) await(ctx context.Context, sofar, what string, prompt, failure *regexp.Regexp) error {
+func await(ctx context.Context, call *dialogue.Call, what string, prompt, failure *regexp.Regexp) error {
 	refused := false
-	text, err := dial.Await(&s.reader, s.MaxBytes, func(text []byte) bool {
+	err := call.Await(ctx, what, func(text []byte) bool {
 		if prompt.Match(text) {
 			return true
 		}
 		refused = failure != nil && failure.Match(text)
 		return refused
 	})
-	s.said = text
-	switch {
-	case refused:
-		return fmt.Errorf("%w; %s", errRefused, s.lastText())
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("%s no %s within %s; %s", sofar, what, s.Timeout, s.lastText())
-	case errors.Is(err, errFlood) || errors.Is(err, dial.ErrTooLong):
-		return fmt.Errorf("%s no %s in %d bytes; %s", sofar, what, s.MaxBytes, s.lastText())
-	case errors.Is(err, io.EOF):
-		return fmt.Errorf("%s the connection was closed without a %s; %s", sofar, what, s.lastText())
+	if refused {
+		return fmt.Errorf("%w; %s", errRefused, call.Said())
 	}
-	return fmt.Errorf("%s no %s: %w; %s", sofar, what, dial.Broken(err), s.lastText())
-}
-
-func (s *session) send(ctx context.Context, what, text string) error {
-	_, err := s.reader.conn.Write(line(text))
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("connected, but the %s could not be sent within %s", what, s.Timeout)
-	}
-	return fmt.Errorf("connected, but sending the %s failed: %w", what, dial.Broken(err))
-}
-
-// lastText quotes what the server said last. A server that echoes must not carry
-// the password into a mail.
-func (s *session) lastText() string {
-	text := string(s.said)
-	if secret := s.Password.Reveal(); secret != "" {
-		text = strings.ReplaceAll(text, secret, s.Password.String())
-	}
-	if text = strings.TrimSpace(text); text == "" {
-		return "no text was received"
-	}
-	return "last text: " + dial.Excerpt([]byte(text), 120)
+	return err
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/monitord/monitord/internal/dial/dialtest"
+	"github.com/monitord/monitord/internal/dialogue/dialoguetest"
 	"github.com/monitord/monitord/internal/plugin"
 	"github.com/monitord/monitord/monitors"
 	"github.com/monitord/monitord/monitors/monitortest"
@@ -40,10 +41,10 @@ func mustProbe(t *testing.T, c config) *probe {
 	return p
 }
 
-// check tests one host with a running probe, by way of EachHost.
+// check tests one host.
 func check(t *testing.T, p *probe, host string) monitors.HostResult {
 	t.Helper()
-	r, err := monitors.EachHost(p.Limit, p.Timeout.Std(), p.test).Check(t.Context(), monitors.Request{Hosts: []string{host}})
+	r, err := p.caller.Monitor(p.talk).Check(t.Context(), monitors.Request{Hosts: []string{host}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,30 +164,30 @@ func TestHosts(t *testing.T) {
 		{name: "dripping prompt", handle: drip("\xff\xfd\x18\xff\xfa\x18\x01\xff\xf0Welcome\r\nlogin: ")},
 		{name: "own prompt", handle: dialtest.SayAndHang("Password: "), change: func(c *config) { c.Prompt = "(?i)password: ?$" }},
 		{name: "refused", reason: "connection refused"},
-		{name: "silent", handle: dialtest.Hang, change: soon, reason: "connected, but no login prompt within 300ms; no text was received"},
+		{name: "silent", handle: dialtest.Hang, change: soon, reason: "connected, but no login prompt within 300ms; nothing was received"},
 		{
 			name: "no prompt", handle: dialtest.SayAndHang("\xff\xfd\x18No more ptys\x1b[0m\r\n"), change: soon,
-			reason: `connected, but no login prompt within 300ms; last text: "No more ptys"`,
+			reason: `connected, but no login prompt within 300ms; received "No more ptys\r\n"`,
 		},
 		{name: "a banner about logins", handle: dialtest.SayAndHang("login: forbidden for strangers\r\n"), change: soon, reason: "no login prompt within"},
 		{
 			name: "closed", handle: dialtest.Say("Too many users\r\n"),
-			reason: `connected, but the connection was closed without a login prompt; last text: "Too many users"`,
+			reason: `connected, but no login prompt: the connection was closed; received "Too many users\r\n"`,
 		},
 		{name: "reset", handle: dialtest.Reset, reason: "connection reset by peer"},
-		{name: "flood", handle: dialtest.Flood, reason: "connected, but no login prompt in 16384 bytes; last text: ...\"xxx"},
-		{name: "endless negotiation", handle: negotiate, change: soon, reason: "connected, but no login prompt in 16384 bytes; no text was received"},
+		{name: "flood", handle: dialtest.Flood, reason: "connected, but no login prompt in the first 16384 bytes; received ...\"xxx"},
+		{name: "endless negotiation", handle: negotiate, change: soon, reason: "connected, but no login prompt in the first 16384 bytes; nothing was received"},
 
 		{name: "login", handle: telnetd, change: login("probe", "hunter2")},
 		{name: "login without a password", handle: telnetd, change: login("open", "")},
-		{name: "wrong password", handle: telnetd, change: login("probe", "secret99"), reason: "login refused; last text: "},
+		{name: "wrong password", handle: telnetd, change: login("probe", "secret99"), reason: "login refused; received "},
 		{
 			name: "password not asked for", handle: dialtest.SayAndHang("login: "), change: func(c *config) { soon(c); login("probe", "hunter2")(c) },
-			reason: "user sent, but no password prompt within 300ms; no text was received",
+			reason: "user sent, but no password prompt within 300ms; nothing was received",
 		},
 		{
 			name: "no shell", handle: parrot, change: func(c *config) { soon(c); login("probe", "hunter2")(c) },
-			reason: "login sent, but no shell prompt within 300ms; last text: \"(secret)",
+			reason: "password sent, but no shell prompt within 300ms; received \"(secret)",
 		},
 		{
 			name: "own shell prompt", handle: parrot, change: func(c *config) {
@@ -200,7 +201,7 @@ func TestHosts(t *testing.T) {
 				next(bufio.NewReader(c), -1)
 				say(c, "Access denied\r\n")
 				dialtest.Hang(c)
-			}, change: login("probe", "hunter2"), reason: `login refused; last text: "Access denied"`,
+			}, change: login("probe", "hunter2"), reason: `login refused; received "Access denied\r\n"`,
 		},
 	} {
 		for _, address := range dialtest.Loopbacks() {
@@ -252,12 +253,19 @@ func TestUntested(t *testing.T) {
 			conf := configured(t, c.change)
 			conf.Timeout = monitors.Duration(time.Second)
 			p := mustProbe(t, conf)
-			p.dialer.NameServer = dialtest.NameServer(t, c.dns)
+			p.caller.Resolver(dialtest.NameServer(t, c.dns))
 			if got := check(t, p, c.host); got.Verdict != monitors.Unknown || !strings.Contains(got.Reason, c.reason) {
 				t.Errorf("got %s, %q, want unknown, %q", got.Verdict, got.Reason, c.reason)
 			}
 		})
 	}
+}
+
+func TestHostile(t *testing.T) {
+	dialoguetest.Hostile(t, func(timeout time.Duration) monitors.Monitor {
+		p := mustProbe(t, configured(t, func(c *config) { c.Timeout = monitors.Duration(timeout) }))
+		return p.caller.Monitor(p.talk)
+	})
 }
 
 func TestBadConfiguration(t *testing.T) {
