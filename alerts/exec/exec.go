@@ -16,6 +16,9 @@
 // gone out. It is repeated if the program could not be started, was killed or
 // did not end in time.
 //
+// To root, a program is refused that others could have written or replaced, when the
+// configuration is read and before each call: see the monitor "exec".
+//
 //	[[watch.period.alert]]
 //	type = "exec"
 //	program = "file.alert"
@@ -34,6 +37,7 @@ package exec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -76,6 +80,9 @@ type Alert struct {
 
 func build(c Config, site alerts.Site) (alerts.Alert, error) {
 	path, err := monprog.Lookup(c.Program, site.Path)
+	if err == nil {
+		err = monprog.Trusted(path)
+	}
 	if err != nil {
 		return nil, alerts.BadKey("program", "%w", err)
 	}
@@ -92,6 +99,9 @@ func build(c Config, site alerts.Site) (alerts.Alert, error) {
 	}
 	return &Alert{program: monprog.Program{Path: path, Args: c.Args}, timeout: c.Timeout.Std(), site: site, notify: c.Style == styleKeepalived}, nil
 }
+
+// Program is the path of the program's file.
+func (a *Alert) Program() string { return a.program.Path }
 
 // Invocation is the call that Send makes for an event.
 func (a *Alert) Invocation(e alerts.Event) monprog.Invocation {
@@ -121,6 +131,9 @@ func (a *Alert) Send(ctx context.Context, e alerts.Event) error {
 	defer cancel()
 	if a.notify && variable(e, "MONITORD_STATE") == "" {
 		return fmt.Errorf("%w: %s was not called: a notify script of keepalived is told of a group's transitions, and this is none", alerts.ErrDelivered, a.program.Path)
+	}
+	if err := monprog.Trusted(a.program.Path); errors.Is(err, monprog.ErrUntrusted) { // since the configuration was read
+		return err
 	}
 	call := a.Invocation(e)
 	ended, err := runcmd.Run(run, runcmd.Command{

@@ -249,7 +249,10 @@ func (b *builder) stonithProgram(n *node, program string, c *Cluster) {
 		b.blame(n, "program", "program: %q is no path of a program: write one like \"/usr/sbin/fence_ipmilan\"", program)
 		return
 	}
-	_, err := monprog.Lookup(program, nil)
+	path, err := monprog.Lookup(program, nil)
+	if err == nil {
+		err = monprog.Trusted(path)
+	}
 	if elsewhere := c.Stranger && errors.Is(err, fs.ErrNotExist); err != nil && !elsewhere {
 		b.blame(n, "program", "program: %v", err)
 	}

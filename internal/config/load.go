@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/monprog"
 	"github.com/monitord/monitord/internal/period"
 	"github.com/monitord/monitord/internal/watch"
 )
@@ -30,6 +31,9 @@ func LoadText(path string, text []byte, host Host) (*Site, error) {
 func loadBy(path string, host Host, read func(*reader)) (*Site, error) {
 	if host.Env == nil {
 		host.Env = os.LookupEnv
+	}
+	if host.Distrust == nil && os.Geteuid() != 0 {
+		host.Distrust = monprog.Suspicious
 	}
 	found := &report{}
 	r := reader{report: found, env: host.Env}

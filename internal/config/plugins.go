@@ -103,6 +103,7 @@ func (b *builder) monitor(n *node, t *watchTable, w *Watch) {
 		return
 	}
 	w.Monitor = m
+	b.distrust(t.Monitor.node, m)
 	w.NoHosts = w.IsProgram && declinesHosts(table.bound)
 	own := ownTimeout(table.bound)
 	switch {
@@ -112,6 +113,17 @@ func (b *builder) monitor(n *node, t *watchTable, w *Watch) {
 		b.blame(n, "timeout", "timeout: %s is no time to run in", w.Timeout)
 	case own > 0 && w.Timeout <= own:
 		b.blame(n, "timeout", "timeout: a run would be ended after %s, before the monitor's own timeout of %s: no host could ever be found down by that", w.Timeout, own)
+	}
+}
+
+// distrust warns a user of a program that root would be refused.
+func (b *builder) distrust(n *node, plugin any) {
+	p, isProgram := plugin.(interface{ Program() string })
+	if !isProgram || b.host.Distrust == nil {
+		return
+	}
+	if err := b.host.Distrust(p.Program()); err != nil {
+		b.warning(n.at("program"), "program: %s; as root monitord would not run it", oneLine(err.Error()))
 	}
 }
 
@@ -187,6 +199,7 @@ func (b *builder) action(n *node, list string, w *Watch, messages bool) (watch.A
 		b.follow(w.Key.String())
 	}
 	w.Actions[action.ID] = alert
+	b.distrust(n, alert)
 	return action, true
 }
 

@@ -54,6 +54,10 @@ type Host struct {
 	// AnyNode lets a machine that is none of the nodes read the cluster as its first
 	// director would: for checking.
 	AnyNode bool
+	// Distrust says what is wrong with a program that may be replaced by others than
+	// the present user, who is not root: for warnings, as root is refused it anyway.
+	// The default looks at the file and the folders on the way to it.
+	Distrust func(program string) error
 	// Env looks up a variable of the environment, like [os.LookupEnv], which is
 	// the default.
 	Env func(name string) (value string, ok bool)

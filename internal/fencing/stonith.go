@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/monitord/monitord/internal/monprog"
 	"github.com/monitord/monitord/internal/runcmd"
 )
 
@@ -142,6 +143,9 @@ func (p Program) step(ctx context.Context, node string, obeyed *bool) error {
 func (p Program) run(ctx context.Context, action, node string) (runcmd.Result, error) {
 	env := append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}, p.Env...)
 	args, stdin := p.Call(action, node)
+	if err := monprog.Trusted(p.Path); errors.Is(err, monprog.ErrUntrusted) {
+		return runcmd.Result{}, err
+	}
 	return runcmd.Run(ctx, runcmd.Command{
 		Path: p.Path, Args: append([]string{p.Path}, args...), Stdin: stdin, Env: env, Dir: "/", SeparateStderr: true, MaxOutput: 64 << 10,
 	})

@@ -21,6 +21,10 @@
 // by a signal has succeeded, one that cannot be started has failed with exit
 // status 1 and no output, and 126 and 127 are failures like others.
 //
+// To root, a program is refused that others could have written or replaced: it and
+// each folder on the way to it must belong to root, and be writable by nobody else.
+// That is asked again before each run; a run that is refused could not test.
+//
 // The program runs in a process group of its own, which is ended as a whole:
 // SIGTERM, half a second later SIGKILL. Output beyond 1 MiB is dropped, and a line
 // at the end says so.
@@ -65,6 +69,9 @@ type Monitor struct {
 
 func build(c Config, site monitors.Site) (monitors.Monitor, error) {
 	path, err := monprog.Lookup(c.Program, site.Path)
+	if err == nil {
+		err = monprog.Trusted(path)
+	}
 	if err != nil {
 		return nil, monitors.BadKey("program", "%w", err)
 	}
@@ -79,6 +86,9 @@ func build(c Config, site monitors.Site) (monitors.Monitor, error) {
 	return &Monitor{config: c, program: monprog.Program{Path: path, Args: c.Args}, site: site}, nil
 }
 
+// Program is the path of the program's file.
+func (m *Monitor) Program() string { return m.program.Path }
+
 // Invocation is the call that Check makes for a request.
 func (m *Monitor) Invocation(r monitors.Request) monprog.Invocation {
 	return m.program.Monitor(r, m.site, m.config.Hosts)
@@ -88,6 +98,9 @@ func (m *Monitor) Invocation(r monitors.Request) monprog.Invocation {
 func (m *Monitor) Check(ctx context.Context, r monitors.Request) (monitors.Result, error) {
 	run, cancel := context.WithTimeout(ctx, m.config.Timeout.Std())
 	defer cancel()
+	if err := monprog.Trusted(m.program.Path); errors.Is(err, monprog.ErrUntrusted) { // since the configuration was read
+		return monitors.Result{}, err
+	}
 	call := m.Invocation(r)
 	ended, err := runcmd.Run(run, runcmd.Command{Path: m.program.Path, Args: call.Args, Env: call.Environ(os.Environ())})
 	switch {

@@ -2,7 +2,6 @@ package exec
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,7 +27,7 @@ const (
 // call runs the program with an action. As with [runcmd.Run] an error means that it
 // was not run.
 func (p *Program) call(ctx context.Context, action string) (runcmd.Result, error) {
-	if err := trusted(p.path); err != nil {
+	if err := monprog.Trusted(p.path); err != nil {
 		return runcmd.Result{}, err
 	}
 	c := runcmd.Command{
@@ -118,44 +117,4 @@ func said(r runcmd.Result) string {
 		return ""
 	}
 	return ": " + text
-}
-
-var errUntrusted = errors.New("whoever may write it would be root")
-
-// trusted refuses, to root, a program that others could have written, or put in its
-// place.
-func trusted(path string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	target, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return err
-	}
-	for _, p := range []string{path, target} { // A link's own folders count as well.
-		if err := trustedBelow(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func trustedBelow(path string) error {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	for {
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		if who := writers(info); who != "" {
-			return fmt.Errorf("%s is not run by root: %s (mode %s): %w; chown it to root, and chmod go-w", path, who, info.Mode(), errUntrusted)
-		}
-		if path == filepath.Dir(path) {
-			return nil
-		}
-		path = filepath.Dir(path)
-	}
 }

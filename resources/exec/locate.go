@@ -42,7 +42,7 @@ func (c Config) locate() (path string, found class, err error) {
 		path, err = monprog.Lookup(name, c.folders(given))
 	}
 	if err == nil {
-		err = trusted(path)
+		err = monprog.Trusted(path)
 	}
 	if err != nil {
 		return "", 0, resources.BadKey("program", "%w", err)
