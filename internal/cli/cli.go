@@ -69,7 +69,7 @@ back when they return, and tells people about it.
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} })
-	root.AddCommand(newRun(), newCheck(), newImport(), newStatus(), newReload(), newIPVS(), newDrain(), newUndrain(), newTest(), newSimulate(), newRealServer(), newCluster(), newSwitchover(), newFailback(), newMaintenance(), newClear(), newFenced(), newKeygen(), newLab(), newDoctor(), newReference(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newImport(), newStatus(), newHistory(), newReload(), newIPVS(), newDrain(), newUndrain(), newTest(), newSimulate(), newRealServer(), newCluster(), newSwitchover(), newFailback(), newMaintenance(), newClear(), newFenced(), newKeygen(), newLab(), newDoctor(), newReference(), newVersion())
 	root.AddCommand(newAck(), newUnack(), newSilence(), newDisable(), newEnable(), newPause(), newResume())
 	misuse(root)
 	return root

@@ -31,10 +31,14 @@ type document struct {
 	DepRecurLimit int             `toml:"dep_recur_limit" doc:"How far dependencies of dependencies are followed; default 10."`
 	UnackSummary  bool            `toml:"unack_summary" doc:"Whether a failure with another summary ends an acknowledgement, unless the watch says so itself; default false."`
 
-	StartupAlertsOnReset bool   `toml:"startupalerts_on_reset" doc:"Whether startup alerts are sent after a reload too; default false."`
-	HistLength           int    `toml:"histlength" doc:"How many decisions are kept of each watch; default 100."`
-	Compat               string `toml:"compat" doc:"\"mon\" keeps mon's quirks, for a configuration that came from there; default \"\"."`
-	Socket               string `toml:"socket" doc:"Path of the socket for status and commands; default \"/run/monitord/monitord.sock\"."`
+	StartupAlertsOnReset bool            `toml:"startupalerts_on_reset" doc:"Whether startup alerts are sent after a reload too; default false."`
+	HistLength           int             `toml:"histlength" doc:"How many decisions are kept of each watch, and how many lines of historicfile are read back; default 100."`
+	HistoricFile         string          `toml:"historicfile" doc:"File that gets a line for each alert, in mon's form, and is read back at the start for \"monitord history\"; relative to logdir; default \"\": none."`
+	HistoricTime         plugin.Duration `toml:"historictime" doc:"How old lines of historicfile may be to be read back; default 0s: any age."`
+	DTLogging            bool            `toml:"dtlogging" doc:"Whether a line is written to dtlogfile at each recovery, in mon's form; default false."`
+	DTLogFile            string          `toml:"dtlogfile" doc:"The log of downtimes; relative to logdir; default \"downtime.log\"."`
+	Compat               string          `toml:"compat" doc:"\"mon\" keeps mon's quirks, for a configuration that came from there; default \"\"."`
+	Socket               string          `toml:"socket" doc:"Path of the socket for status and commands; default \"/run/monitord/monitord.sock\"."`
 
 	StateAge plugin.Duration `toml:"state_age" doc:"How old the saved state of watches and pools may be when the daemon starts; older state counts as unknown, except for what operators disabled and drained; default 1h."`
 
@@ -63,7 +67,7 @@ func defaultDocument() document {
 		AlertDir: []string{"/etc/monitord/alert.d", "/usr/lib/mon/alert.d", "/usr/local/lib/mon/alert.d"},
 		MonDir:   []string{"/etc/monitord/mon.d", "/usr/lib/mon/mon.d", "/usr/local/lib/mon/mon.d"},
 		MaxProcs: 50, MaxChecks: 500,
-		DepBehavior: "a", DepRecurLimit: 10, HistLength: 100,
+		DepBehavior: "a", DepRecurLimit: 10, HistLength: 100, DTLogFile: "downtime.log",
 		Socket: "/run/monitord/monitord.sock", StateAge: plugin.Duration(time.Hour),
 	}
 }

@@ -40,6 +40,7 @@ func Equivalents() map[string]map[string]string {
 			"maxprocs": "maxprocs, default no bound", "randstart": "randstart", "exclude_period": "exclude_period",
 			"dep_behavior": "dep_behavior", "dep_memory": "dep_memory, without effect there", "dep_recur_limit": "dep_recur_limit",
 			"unack_summary": "unack_summary", "startupalerts_on_reset": "startupalerts_on_reset", "histlength": "histlength",
+			"historicfile": "historicfile", "historictime": "historictime", "dtlogging": "dtlogging", "dtlogfile": "dtlogfile",
 			"hostgroups": "hostgroup NAME HOST...", "watch": "watch GROUP",
 			"state_age": "any age, with mon -l",
 		},

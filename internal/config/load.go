@@ -134,6 +134,7 @@ func (b *builder) global(root *node, path string) {
 	g.MaxChecks = b.atLeast(root, "maxchecks", d.MaxChecks, 0)
 	g.DepRecurLimit = b.atLeast(root, "dep_recur_limit", d.DepRecurLimit, 1)
 	g.HistLength = b.atLeast(root, "histlength", d.HistLength, 1)
+	b.monLogs(root)
 	g.RandStart = d.RandStart.Std()
 	g.StateAge = d.StateAge.Std()
 	g.StartupAlertsOnReset = d.StartupAlertsOnReset
@@ -143,6 +144,21 @@ func (b *builder) global(root *node, path string) {
 	b.log(d.Log.node)
 	if len(g.Socket) > maxSocketPath {
 		b.blame(root, "socket", "socket: the path has %d bytes, the kernel takes %d", len(g.Socket), maxSocketPath)
+	}
+}
+
+// monLogs are the files that mon writes for other programs.
+func (b *builder) monLogs(root *node) {
+	d, g := &b.doc, &b.site.Global
+	g.HistoricTime = d.HistoricTime.Std()
+	if d.HistoricFile != "" {
+		g.HistoricFile = below(g.LogDir, d.HistoricFile)
+	}
+	switch {
+	case d.DTLogging && d.DTLogFile == "":
+		b.blame(root, "dtlogfile", "dtlogfile is empty: write a path, or leave the key out")
+	case d.DTLogging:
+		g.DTLogFile = below(g.LogDir, d.DTLogFile)
 	}
 }
 

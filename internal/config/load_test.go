@@ -82,7 +82,8 @@ func TestGlobal(t *testing.T) {
 		AlertDir: []string{base + "/alert.d"}, MonDir: []string{base + "/mon.d"},
 		MaxProcs: 20, MaxChecks: 200, RandStart: 3 * time.Second, ExcludePeriod: site.ExcludePeriod,
 		DepRecurLimit: 5, StartupAlertsOnReset: true, HistLength: 10, Socket: "/run/x.sock", StateAge: time.Hour,
-		Log: Log{Level: "debug", Format: "json"},
+		Log:          Log{Level: "debug", Format: "json"},
+		HistoricFile: base + "/log/history.log", HistoricTime: 2 * time.Hour, DTLogFile: "/var/log/down.log",
 	}
 	if diff := cmp.Diff(want, site.Global); diff != "" {
 		t.Errorf("global section (-want +got):\n%s", diff)

@@ -108,6 +108,11 @@ type Global struct {
 	StartupAlertsOnReset bool
 	// HistLength is how many decisions are kept of each watch.
 	HistLength int
+	// DTLogFile and HistoricFile are mon's downtime log and alert history, as absolute
+	// paths; empty: none. HistoricTime is how old lines of the latter may be to be read
+	// back; 0 is any age.
+	DTLogFile, HistoricFile string
+	HistoricTime            time.Duration
 	// Compat is true for compat = "mon".
 	Compat bool
 	// Socket is the path of the control socket.

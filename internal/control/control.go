@@ -10,6 +10,7 @@
 //	POST /command     an operator's word about that
 //	POST /operate     an operator's word about watches: ack, disable, silence, ...
 //	GET  /silences    the silences
+//	POST /history     the alerts of the past, and those that wait
 package control
 
 import (
@@ -55,6 +56,15 @@ type Handlers struct {
 	Operate func(context.Context, Operation) ([]string, error)
 	// Silences returns something that JSON can write.
 	Silences func() any
+	// History returns something that JSON can write.
+	History func(HistoryQuery) (any, error)
+}
+
+// A HistoryQuery asks for alerts.
+type HistoryQuery struct {
+	Since time.Time `json:"since,omitzero"` // zero: as far as it goes back
+	Watch string    `json:"watch,omitzero"` // "group:service"; empty: all
+	Last  int       `json:"last,omitzero"`  // how many at most; 0: all
 }
 
 // A Command is about the directors: "switchover", "failback", "maintenance on",
@@ -141,6 +151,9 @@ func Serve(ctx context.Context, l net.Listener, h Handlers) error {
 		}
 		reply(w, http.StatusOK, view)
 	})
+	mux.HandleFunc("POST /history", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, func(_ context.Context, q HistoryQuery) (any, error) { return h.History(q) })
+	})
 	mux.HandleFunc("POST /command", func(w http.ResponseWriter, r *http.Request) { order(w, r, h.Command) })
 	mux.HandleFunc("POST /operate", operate(h))
 	mux.HandleFunc("GET /silences", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, h.Silences()) })
@@ -168,17 +181,22 @@ func Serve(ctx context.Context, l net.Listener, h Handlers) error {
 const maxOrder = 64 << 10
 
 func order[O any](w http.ResponseWriter, r *http.Request, carryOut func(context.Context, O) ([]string, error)) {
-	var o O
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder)).Decode(&o); err != nil {
+	answer(w, r, carryOut)
+}
+
+// answer answers a call that has something to say.
+func answer[Q, A any](w http.ResponseWriter, r *http.Request, about func(context.Context, Q) (A, error)) {
+	var q Q
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder)).Decode(&q); err != nil {
 		reply(w, http.StatusBadRequest, problem{"the order is not understood: " + err.Error()})
 		return
 	}
-	names, err := carryOut(r.Context(), o)
+	a, err := about(r.Context(), q)
 	if err != nil {
 		reply(w, http.StatusUnprocessableEntity, problem{err.Error()})
 		return
 	}
-	reply(w, http.StatusOK, names)
+	reply(w, http.StatusOK, a)
 }
 
 type problem struct {
@@ -237,6 +255,11 @@ func (c *Client) Cluster(ctx context.Context, into any) error {
 func (c *Client) Command(ctx context.Context, command Command) (said []string, err error) {
 	err = c.call(ctx, http.MethodPost, "/command", command, &said)
 	return said, err
+}
+
+// History fills into, a pointer, with the alerts of the past.
+func (c *Client) History(ctx context.Context, q HistoryQuery, into any) error {
+	return c.call(ctx, http.MethodPost, "/history", q, into)
 }
 
 func (c *Client) call(ctx context.Context, method, path string, body, into any) error {

@@ -67,6 +67,7 @@ type daemon struct {
 	Options
 	started time.Time
 	store   *state.Store // nil if the state cannot be kept
+	history *state.Journal
 	backend forwarder
 	// poolState keeps what the pool remembers.
 	poolState *keeper[lvs.Memory]
@@ -107,6 +108,9 @@ func assemble(ctx context.Context, o Options) (d *daemon, err error) {
 	case err == nil:
 		memory.Store = d.store
 		open = append(open, d.store.Close)
+		d.history = openHistory(d.store, o.Log)
+		memory.History = d.history
+		open = append(open, d.history.Close)
 	case isInUse(err):
 		return nil, fmt.Errorf("statedir: %w", err)
 	default: // to test and to forward matters more than to remember
@@ -227,7 +231,7 @@ func (d *daemon) end(leave bool) error {
 	}
 	err = errors.Join(err, d.pool.Close(), d.poolState.close())
 	if d.store != nil {
-		err = errors.Join(err, d.store.Close())
+		err = errors.Join(err, d.history.Close(), d.store.Close())
 	}
 	return err
 }
@@ -255,7 +259,7 @@ func (d *daemon) serve(ctx context.Context) {
 	err := control.Serve(ctx, d.listener, control.Handlers{
 		Status: func() any { return d.status(ctx) }, Reload: d.reload,
 		Drain: d.drain, Undrain: d.undrain, Table: func(ctx context.Context) any { return d.table(ctx) },
-		Cluster: d.clusterView, Command: d.command,
+		Cluster: d.clusterView, Command: d.command, History: d.alertHistory,
 		Operate: d.operate, Silences: func() any { return d.engine.Silences() },
 	})
 	if err != nil {

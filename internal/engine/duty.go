@@ -79,8 +79,10 @@ func (e *Engine) lockAsked(site *config.Site) duty {
 // takeDuty is called with mu held.
 func (e *Engine) takeDuty(now time.Time) {
 	var notices []watch.Notice
+	silent := map[watch.Key]bool{}
 	for _, key := range e.set.Keys() {
 		if why := e.duty.watches[key]; why != "" {
+			silent[key] = true
 			e.set.Mute(now, key, why)
 			continue
 		}
@@ -90,7 +92,10 @@ func (e *Engine) takeDuty(now time.Time) {
 		e.log.WithFields(logrus.Fields{"alerts": len(notices)}).Info("told what nobody could tell before")
 	}
 	e.dispatch(notices)
-	for virtual := range e.quorums {
+	for virtual, q := range e.quorums {
+		silent[q.Key] = e.duty.virtuals[virtual] != ""
 		e.ownQuorum(now, virtual)
 	}
+	// Last: what waited, and what is due now, leaves in the order of its lines.
+	e.outbox.own(silent)
 }

@@ -19,6 +19,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -46,6 +47,12 @@ type Engine struct {
 	now  func() time.Time
 	post func(*message)
 	told func(watch.Key, []watch.Change, []watch.Decision)
+	// saver is nil before Run, and without a memory.
+	saver atomic.Pointer[state.Saver]
+	// chronicle writes the history, monLogs mon's files.
+	chronicle *scribe[HistoryEntry]
+	monLogs   *scribe[logLine]
+	slow      atomic.Bool // it was said that the disk holds up alerts
 
 	mu         sync.Mutex // protects what follows
 	set        *watch.Set
@@ -56,7 +63,6 @@ type Engine struct {
 	measured   map[watch.Key][]monitors.HostResult // of the last run
 	site       *config.Site
 	running    bool
-	saver      *state.Saver             // nil before Run, and without a memory
 	skipped    map[watch.Key]watch.Skip // why a watch was not tested at its last turn
 
 	owners     Owners
@@ -68,6 +74,8 @@ type Engine struct {
 	announced uint64                  // the version of set that news told of
 	absorbing bool
 	news      chan struct{}
+	// historic is what mon's history file held at the start.
+	historic []HistoryEntry
 }
 
 // A Delivery is the last attempt of one action of a watch.
@@ -97,13 +105,15 @@ func build(site *config.Site, log logrus.FieldLogger, memory Memory, timing sche
 	e.now, e.told = timing.Wall, e.logNews
 	e.confirmed, e.quorate, e.news = map[watch.Key][]watch.ToldSubject{}, map[string]*quorumState{}, make(chan struct{}, 1)
 	sending, stop := context.WithCancel(context.Background())
-	e.outbox, e.stopSending = newOutbox(sending, e.delivered), stop
-	e.outbox.settled, e.post = e.pokeNews, e.outbox.put
+	e.chronicle, e.monLogs = newScribe("the history of alerts", log, e.writeHistory), newScribe("mon's log", log, writeLogs)
+	e.outbox, e.stopSending = newOutbox(sending, e.delivered, hooks{keeps: memory.Store != nil, commit: e.commit, settled: e.settled, ended: e.ended}), stop
+	e.post = e.outbox.put
 	timing.Panicked = e.panicked
 	e.scheduler = schedule.New(timing)
 	e.adopt(site)
 	e.set = watch.New(machines(site), options(site))
 	e.recall(e.now())
+	e.recallHistoric(e.now())
 	if err := e.scheduler.Replace(sending, e.plan(site)); err != nil {
 		stop()
 		return nil, fmt.Errorf("schedule the watches: %w", err)
@@ -141,6 +151,12 @@ func (e *Engine) adopt(site *config.Site) {
 // alert that was due has had an attempt; grace bounds the latter. Call it once.
 func (e *Engine) Run(ctx context.Context, grace time.Duration) {
 	defer e.stopSending()
+	stop := make(chan struct{})
+	written := e.write(stop)
+	defer func() {
+		close(stop)
+		e.awaitHistory(written)
+	}()
 	defer e.closeMemory()
 	e.begin(e.now())
 	var trapClock sync.WaitGroup
@@ -156,7 +172,9 @@ func (e *Engine) Run(ctx context.Context, grace time.Duration) {
 func (e *Engine) begin(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.running, e.saver = true, e.remember()
+	e.running = true
+	e.saver.Store(e.remember())
+	e.beginDowntimes(now)
 	e.takeDuty(now)
 	e.dispatch(e.set.Start(now))
 	if e.memory.PoolsRemember {
@@ -278,7 +296,7 @@ func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
 		e.mu.Unlock()
 		return // a reload changed the watch while it ran
 	}
-	calm := e.set.Calm(w.Key)
+	calm, before := e.set.Calm(w.Key), e.failingNow(w.Key)
 	var notices []watch.Notice
 	if err != nil {
 		notices = e.set.CouldNotTest(now, w.Key, err.Error())
@@ -287,6 +305,7 @@ func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
 		notices = e.set.Result(now, w.Key, verdicts(r))
 		e.measured[w.Key] = r.Hosts
 	}
+	e.logDowntime(now, w, before)
 	changes, decisions := e.set.News(w.Key)
 	if !calm || len(notices)+len(changes)+len(decisions) > 0 || !e.set.Calm(w.Key) {
 		e.dispatch(notices)
@@ -339,7 +358,11 @@ func (e *Engine) dispatch(notices []watch.Notice) {
 		if !ok || w == nil {
 			continue
 		}
-		m := &message{box: n.Key.String() + " " + n.Action.Name, name: n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n), hosts: w.Scope == watch.ScopeHost}
+		m := &message{box: boxOf(n.Key, n.Action.Name), name: n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n), hosts: w.Scope == watch.ScopeHost}
+		m.passing = w.Redistribute != nil && n.Action.ID == w.Redistribute.ID
+		if m.lasts() {
+			e.logCall(n)
+		}
 		if !w.Compat && n.Kind != watch.Test {
 			m.destination = n.Action.Name
 		}
@@ -368,7 +391,8 @@ func (e *Engine) Reload(site *config.Site) {
 	}
 	e.dispatch(e.set.Follow(now))
 	e.dispatch(e.set.FollowNew(now))
-	e.outbox.rebind(e.actions)
+	e.outbox.rebind(e.bindings().bind)
+	e.beginDowntimes(now)
 	e.mu.Unlock()
 	e.pokeTrapClock()
 	ctx, cancel := context.WithTimeout(context.Background(), reloadPatience)

@@ -23,6 +23,8 @@ type Memory struct {
 	// before each change and so never older than this one: they hear of the first
 	// result, not of what is remembered here.
 	PoolsRemember bool
+	// History keeps what became of alerts; nil: nobody does.
+	History Journal
 }
 
 // A Store keeps documents. Load returns when the document was saved; its error is
@@ -44,6 +46,12 @@ type remembered struct {
 	Words   map[string]time.Time  `json:"words,omitzero"`
 	Quorums map[string]quorumTold `json:"quorums,omitzero"`
 	operatorMemory
+	// Queue are the alerts that are not delivered yet, in order.
+	Queue []savedMessage `json:"queue,omitzero"`
+	// Confirmed are, of watches and quorums with alerts in Queue, what people were
+	// told before these.
+	Confirmed        []watch.Told          `json:"confirmed,omitzero"`
+	ConfirmedQuorums map[string]quorumTold `json:"confirmed_quorums,omitzero"`
 }
 
 const (
@@ -77,11 +85,11 @@ func (e *Engine) recall(now time.Time) {
 		return
 	}
 	log := e.log.WithFields(logrus.Fields{"saved": saved.Format(time.RFC3339), "age": now.Sub(saved).Round(time.Second).String()})
-	watches := old.Watches
+	watches, forgotten := old.Watches, ""
 	switch age := now.Sub(saved); {
 	case e.memory.MaxAge > 0 && age > e.memory.MaxAge:
 		log.WithField("state_age", e.memory.MaxAge.String()).Warn("the saved state is too old: all watches start unknown; what operators disabled stays so")
-		watches = forget(watches)
+		watches, forgotten = forget(watches), "the daemon was away for longer than state_age: who still fails is told anew"
 	case age < -skew:
 		log.Warn("the saved state is from the future, the clock was put back: it is taken for new")
 		watches = resume(watches, saved, now)
@@ -93,6 +101,8 @@ func (e *Engine) recall(now time.Time) {
 	e.set.Restore(watches)
 	e.set.RestoreWords(old.Words)
 	e.recallQuorums(old.Quorums, saved)
+	e.recallQueue(old.Queue, forgotten, now)
+	e.recallConfirmed(old)
 	e.recallOperators(now, old, log)
 }
 
@@ -175,9 +185,48 @@ func (e *Engine) knowledge() remembered {
 	defer e.mu.Unlock()
 	k := remembered{Stopped: e.set.Stopped(), Watches: e.set.Save()}
 	k.DisabledGroups, k.DisabledHosts = e.set.Disabled()
-	k.Words, k.Quorums = e.set.Spoken(), e.savedQuorums()
+	k.Words, k.Quorums, k.Queue = e.set.Spoken(), e.savedQuorums(), e.outbox.saved()
+	e.saveConfirmed(&k)
 	k.operatorMemory = e.operatorMemory()
 	return k
+}
+
+// saveConfirmed notes what people were told before the alerts that wait: another
+// director that becomes the owner goes by that, see [Engine.Handover]. It is called
+// with mu held.
+func (e *Engine) saveConfirmed(k *remembered) {
+	if e.owners.Self == "" {
+		return // there is no other
+	}
+	pending, now := e.outbox.pending(), e.now()
+	for _, key := range e.set.Keys() {
+		told, _ := e.set.Told(now, key)
+		told = e.confirm(told, pending[key])
+		if pending[key] && len(told.Subjects) > 0 {
+			k.Confirmed = append(k.Confirmed, watch.Told{Key: key, Subjects: told.Subjects})
+		}
+	}
+	for virtual, q := range e.quorums {
+		word := e.quorumWord(now, virtual, pending[q.Key])
+		if pending[q.Key] {
+			if k.ConfirmedQuorums == nil {
+				k.ConfirmedQuorums = map[string]quorumTold{}
+			}
+			k.ConfirmedQuorums[virtual] = word
+		}
+	}
+}
+
+func (e *Engine) recallConfirmed(old remembered) {
+	for _, t := range old.Confirmed {
+		e.confirmed[t.Key] = t.Subjects
+	}
+	for virtual, word := range old.ConfirmedQuorums {
+		if e.quorums[virtual] != nil {
+			word.Owned = false
+			e.quorumOf(virtual).confirmed = word
+		}
+	}
 }
 
 func (e *Engine) saved(err error) {
@@ -190,8 +239,39 @@ func (e *Engine) saved(err error) {
 
 // changed has the state saved soon. It is called with mu held.
 func (e *Engine) changed() {
-	if e.saver != nil {
-		e.saver.Mark()
+	if saver := e.saver.Load(); saver != nil {
+		saver.Mark()
+	}
+}
+
+// commit returns when the present state is saved, with all that waits to be sent. A
+// disk that is slow or full holds it up for a moment only: that somebody is told
+// twice after a crash is better than that nobody is told now.
+func (e *Engine) commit(ctx context.Context) {
+	saver := e.saver.Load()
+	if saver == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitPatience)
+	defer cancel()
+	late := errors.Is(saver.Soon(ctx), context.DeadlineExceeded)
+	if e.slow.Swap(late) != late && late {
+		e.log.Warn("the disk takes long to save the state: alerts are sent before they are noted, and a crash may repeat them")
+	}
+}
+
+// settled has the queue saved without what was just sent. It does not wait.
+func (e *Engine) settled(final bool) {
+	saver := e.saver.Load()
+	switch {
+	case saver == nil:
+	case final:
+		saver.Hurry()
+	default:
+		saver.Mark()
+	}
+	if final {
+		e.pokeNews()
 	}
 }
 
@@ -199,9 +279,7 @@ func (e *Engine) changed() {
 // done must not be undone by a crash. It does nothing before Run and without a
 // memory.
 func (e *Engine) Flush(ctx context.Context) error {
-	e.mu.Lock()
-	saver := e.saver
-	e.mu.Unlock()
+	saver := e.saver.Load()
 	if saver == nil {
 		return nil
 	}
@@ -210,12 +288,23 @@ func (e *Engine) Flush(ctx context.Context) error {
 
 // closeMemory saves for the last time.
 func (e *Engine) closeMemory() {
-	if e.saver == nil {
+	e.sayUndelivered()
+	saver := e.saver.Load()
+	if saver == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	if err := e.saver.Close(ctx); err != nil {
+	if err := saver.Close(ctx); err != nil {
 		e.log.WithError(err).Error("the last state was not saved")
+	}
+}
+
+// awaitHistory waits for the last lines of the history, for a while.
+func (e *Engine) awaitHistory(written <-chan struct{}) {
+	select {
+	case <-written:
+	case <-time.After(closePatience):
+		e.log.WithError(errSlow).Error("the end of the history is not written")
 	}
 }

@@ -87,13 +87,19 @@ type life struct {
 // live starts an engine from what the store holds; nil remembers nothing.
 func live(t *testing.T, store *fakeStore, maxAge time.Duration, watches ...config.Watch) *life {
 	t.Helper()
-	l := &life{site: &config.Site{Watches: watches}, store: store}
-	log := quiet()
-	l.log = logtest.NewLocal(log)
 	memory := Memory{MaxAge: maxAge}
 	if store != nil {
 		memory.Store = store
 	}
+	return liveAs(t, memory, watches...)
+}
+
+func liveAs(t *testing.T, memory Memory, watches ...config.Watch) *life {
+	t.Helper()
+	l := &life{site: &config.Site{Watches: watches}}
+	l.store, _ = memory.Store.(*fakeStore)
+	log := quiet()
+	l.log = logtest.NewLocal(log)
 	var err error
 	if l.Engine, err = Resume(l.site, log, memory); err != nil {
 		t.Fatal(err)

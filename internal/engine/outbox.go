@@ -13,6 +13,15 @@ import (
 	"github.com/monitord/monitord/internal/watch"
 )
 
+// # How much may wait
+//
+// Of one action of a watch at most one message of each kind waits, and one that is
+// being sent: what is newer takes the older's place, with the hosts that it was
+// about. A destination gets burst messages a minute, and what is beyond that is one
+// sum with a line for each action. So it is the configuration that bounds the
+// number, however long nothing can be delivered: its alerts times the kinds. Texts
+// are cut so that all of them together are about maxTexts, see [allowance].
+
 const (
 	// sendTimeout bounds one attempt to deliver; plugins have shorter ones of
 	// their own.
@@ -42,11 +51,26 @@ type message struct {
 	since  time.Time
 	// hosts is true if the watch counts for each host by itself: its summary is
 	// then the names of the hosts concerned.
-	hosts   bool
-	sum     bool        // of a flood
-	about   []watch.Key // what a sum is about; else it is the event's
-	tried   bool
-	sending bool
+	hosts bool
+	// passing is true for every result that is redistributed: the next one comes
+	// soon, and nobody keeps a list of them.
+	passing bool
+	sum     *sum // of a flood; nil for all others
+	number  uint64
+	// merged counts the older ones of the same kind whose place this one took.
+	merged   int
+	attempts int
+	problem  string // why the last attempt failed
+	durable  bool   // it is on the disk, as far as a disk is there
+	sending  bool
+}
+
+func (m *message) tried() bool { return m.attempts > 0 }
+
+// lasts reports whether a restart may not lose the message: pools are told anew, and
+// who tests an alert sees what comes of it.
+func (m *message) lasts() bool {
+	return !m.follows() && !m.passing && m.event.Kind != alerts.Test
 }
 
 // follows reports whether the message is state: only the latest counts.
@@ -54,11 +78,29 @@ func (m *message) follows() bool { return m.event.Kind == alerts.State }
 
 // keys are the watches that the message is about.
 func (m *message) keys() []watch.Key {
-	if m.sum {
-		return m.about
+	if m.sum != nil {
+		return m.sum.keys()
 	}
-	return []watch.Key{{Group: m.event.Group, Service: m.event.Service}}
+	return []watch.Key{m.key()}
 }
+
+func (m *message) key() watch.Key {
+	return watch.Key{Group: m.event.Group, Service: m.event.Service}
+}
+
+// A fate is what became of a message in the end.
+type fate string
+
+// The fates.
+const (
+	delivered  fate = "delivered"
+	complained fate = "delivered with a complaint"
+	givenUp    fate = "given up"
+	superseded fate = "superseded"
+	summedUp   fate = "summed up"
+	dropped    fate = "dropped"
+	waiting    fate = "waiting" // no end yet
+)
 
 // A delivery is what became of one attempt.
 type delivery struct {
@@ -75,64 +117,172 @@ type delivery struct {
 type outbox struct {
 	ctx     context.Context
 	report  func(delivery)
-	limiter *limiter
 	closing chan struct{} // closed by close
-	// settled is called when something may have left pending; nil: nobody cares.
-	settled func()
+	hooks   hooks
 
 	mu      sync.Mutex // protects what follows
 	boxes   map[string]*box
+	limiter *limiter
+	// silent are the watches of which another director tells people, or nobody:
+	// what waits of them goes on waiting.
+	silent  map[watch.Key]bool
+	number  uint64
 	closed  bool
 	workers sync.WaitGroup
 }
 
-// A box is a line of messages; a goroutine works on it while it holds any.
+// hooks are what an outbox tells the engine. All but commit are called with the
+// outbox's lock held, and must not wait.
+type hooks struct {
+	// keeps is true if what is not delivered in the end will be by the next daemon.
+	keeps bool
+	// commit returns when all that waits now is on the disk, or the disk takes too
+	// long for that.
+	commit func(context.Context)
+	// settled says that an attempt was made; final: that something left pending.
+	settled func(final bool)
+	// ended says what became of a message.
+	ended func(m *message, f fate, why string)
+}
+
+// A box is a line of messages; a goroutine works on it while it holds any that may
+// leave.
 type box struct {
 	waiting []*message
+	worked  bool
 	// wake interrupts the pause before a retry when something newer came.
 	wake chan struct{}
 }
 
 // newOutbox returns an outbox that gives up when ctx is done. report is told of
 // each attempt, from several goroutines.
-func newOutbox(ctx context.Context, report func(delivery)) *outbox {
+func newOutbox(ctx context.Context, report func(delivery), h ...hooks) *outbox {
 	o := &outbox{ctx: ctx, report: report, boxes: map[string]*box{}, closing: make(chan struct{})}
-	o.limiter = newLimiter(func(m *message) { o.enqueue(m) })
+	o.hooks = hooks{commit: func(context.Context) {}, settled: func(bool) {}, ended: func(*message, fate, string) {}}
+	if len(h) > 0 {
+		o.hooks = h[0]
+	}
+	o.limiter = newLimiter(o.turn)
 	return o
 }
 
 // put accepts a message; it does not block.
 func (o *outbox) put(m *message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	m.since = time.Now()
-	if m.destination != "" && !m.follows() && !o.limiter.admit(m) {
-		return
+	o.number++
+	m.number = o.number
+	m.cut(o.allowance())
+	if m.destination != "" && !m.follows() {
+		if older, admitted := o.limiter.admit(m); !admitted {
+			o.mergedInto(m, older)
+			return
+		}
 	}
 	o.enqueue(m)
 }
 
-func (o *outbox) enqueue(m *message) {
+// turn is the end of a destination's minute.
+func (o *outbox) turn(destination string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
+	o.release(o.limiter.turn(destination))
+}
+
+// release sends what was held back, in one message.
+func (o *outbox) release(held []*message) {
+	if len(held) == 0 {
 		return
 	}
-	b := o.boxes[m.box]
-	if b == nil {
-		b = &box{wake: make(chan struct{}, 1)}
-		o.boxes[m.box] = b
-		o.workers.Go(func() { o.work(m.box, b) })
+	m := sumUp(held)
+	o.number++
+	m.number = o.number // it comes behind what its line holds by now
+	if m.sum != nil {
+		for _, one := range held {
+			o.hooks.ended(one, summedUp, fmt.Sprintf("a destination gets at most %d messages a minute", burst))
+		}
 	}
-	b.accept(m)
+	o.enqueue(m)
+}
+
+// enqueue is called with mu held.
+func (o *outbox) enqueue(m *message) {
+	if o.closed {
+		if m.lasts() && o.hooks.keeps { // for the next daemon
+			o.box(m.box).waiting = append(o.box(m.box).waiting, m)
+		}
+		return
+	}
+	b := o.box(m.box)
+	o.accept(b, m)
+	o.employ(m.box, b)
 	select {
 	case b.wake <- struct{}{}:
 	default:
 	}
 }
 
+func (o *outbox) box(name string) *box {
+	b := o.boxes[name]
+	if b == nil {
+		b = &box{wake: make(chan struct{}, 1)}
+		o.boxes[name] = b
+	}
+	return b
+}
+
+// employ has somebody work on a box, if anything of it may leave.
+func (o *outbox) employ(name string, b *box) {
+	if b.worked || o.closed || len(b.waiting) == 0 || o.isSilent(b.waiting[0]) {
+		return
+	}
+	b.worked = true
+	o.workers.Go(func() { o.work(name, b) })
+}
+
+// isSilent reports whether a message has to wait because this director does not tell
+// people of any watch that it is about.
+func (o *outbox) isSilent(m *message) bool {
+	if !m.lasts() || len(o.silent) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(m.keys(), func(key watch.Key) bool { return !o.silent[key] })
+}
+
+// own says of which watches this director does not tell people from now on. What may
+// leave now does.
+func (o *outbox) own(silent map[watch.Key]bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.silent = silent
+	for name, b := range o.boxes {
+		o.employ(name, b)
+	}
+}
+
 // accept puts a message at the end of the line. What it supersedes leaves.
-func (b *box) accept(m *message) {
-	b.waiting = slices.DeleteFunc(b.waiting, func(w *message) bool { return !w.sending && m.supersedes(w) })
+func (o *outbox) accept(b *box, m *message) {
+	b.waiting = slices.DeleteFunc(b.waiting, func(w *message) bool {
+		if w.sending || !m.supersedes(w) {
+			return false
+		}
+		o.mergedInto(m, w)
+		return true
+	})
 	b.waiting = append(b.waiting, m)
+}
+
+// mergedInto says what became of an older message, nil if there is none: one of the
+// same kind lives on in the newer.
+func (o *outbox) mergedInto(m, older *message) {
+	switch {
+	case older == nil:
+	case older.action == m.action && (older.event.Kind == m.event.Kind || m.sum != nil):
+		m.merged += older.merged + 1
+	default:
+		o.hooks.ended(older, superseded, "a newer message came before it could be delivered")
+	}
 }
 
 // supersedes reports whether an older message need not be sent any more. One of
@@ -143,10 +293,13 @@ func (m *message) supersedes(older *message) bool {
 	switch {
 	case older.event.Kind == alerts.Test:
 		return false
+	case m.sum != nil && older.sum != nil:
+		m.addSum(older)
+		return true
 	case older.action == m.action && older.event.Kind == m.event.Kind:
 		m.merge(older)
 		return true
-	case !older.tried || older.follows() != m.follows():
+	case !older.tried() || older.follows() != m.follows():
 		return false
 	case !m.event.Kind.Failing() && m.event.Kind != alerts.Up:
 		return false
@@ -190,7 +343,7 @@ func (m *message) merge(older *message) {
 	}
 }
 
-// work delivers a box's messages until none is left.
+// work delivers a box's messages until none is left that may leave.
 func (o *outbox) work(name string, b *box) {
 	pause := firstPause
 	for {
@@ -198,9 +351,14 @@ func (o *outbox) work(name string, b *box) {
 		if m == nil {
 			return
 		}
-		final := o.attempt(m, alert)
-		o.settle(b, m, final)
-		if final {
+		if m.lasts() && !m.durable { // else a crash after it was sent would forget that it was due
+			o.hooks.commit(o.ctx)
+			m.durable = true
+		}
+		d := o.attempt(m, alert)
+		o.report(d)
+		o.settle(b, d)
+		if d.final {
 			pause = firstPause
 			continue
 		}
@@ -216,15 +374,19 @@ func (o *outbox) work(name string, b *box) {
 }
 
 // first returns the message to deliver next, and through what; nil if the box is
-// done with.
+// done with, for now at least.
 func (o *outbox) first(name string, b *box) (*message, alerts.Alert) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed { // each message gets its one attempt, but no second
-		b.waiting = slices.DeleteFunc(b.waiting, func(m *message) bool { return m.tried })
+		b.waiting = slices.DeleteFunc(b.waiting, o.isLost)
 	}
-	if len(b.waiting) == 0 || o.ctx.Err() != nil {
+	if len(b.waiting) == 0 {
 		delete(o.boxes, name)
+	}
+	// What was tried and stays is not overtaken.
+	if len(b.waiting) == 0 || o.ctx.Err() != nil || o.closed && b.waiting[0].tried() || o.isSilent(b.waiting[0]) {
+		b.worked = false
 		return nil, nil
 	}
 	select { // what is new is in the line already
@@ -235,38 +397,65 @@ func (o *outbox) first(name string, b *box) (*message, alerts.Alert) {
 	return b.waiting[0], b.waiting[0].alert
 }
 
+// isLost reports whether a message of an outbox that closes was tried, and nobody
+// will try it again.
+func (o *outbox) isLost(m *message) bool {
+	if !m.tried() || o.hooks.keeps && m.lasts() {
+		return false
+	}
+	if m.lasts() {
+		o.hooks.ended(m, dropped, "the daemon ends, and has no folder for the state")
+	}
+	return true
+}
+
 // settle takes a message that is done with out of the line, wherever it is now,
 // and one that failed too if something newer supersedes it.
-func (o *outbox) settle(b *box, m *message, final bool) {
+func (o *outbox) settle(b *box, d delivery) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	m.tried, m.sending = true, false
-	if final && o.settled != nil {
-		defer o.settled()
+	m, final := d.message, d.final
+	m.attempts, m.sending, m.problem = m.attempts+1, false, ""
+	if d.err != nil {
+		m.problem = d.err.Error()
 	}
 	at := slices.Index(b.waiting, m)
 	if at < 0 {
 		return
 	}
-	for _, newer := range b.waiting[at+1:] {
-		if final {
-			break
-		}
-		final = newer.supersedes(m)
-	}
+	defer o.hooks.settled(final)
 	if final {
+		o.hooks.ended(m, d.fate(), m.problem)
 		b.waiting = slices.Delete(b.waiting, at, at+1)
+		return
+	}
+	for _, newer := range b.waiting[at+1:] {
+		if newer.supersedes(m) {
+			o.mergedInto(newer, m)
+			b.waiting = slices.Delete(b.waiting, at, at+1)
+			return
+		}
 	}
 }
 
-func (o *outbox) attempt(m *message, alert alerts.Alert) (final bool) {
+func (d delivery) fate() fate {
+	switch {
+	case d.err == nil:
+		return delivered
+	case errors.Is(d.err, alerts.ErrDelivered):
+		return complained
+	}
+	return givenUp
+}
+
+func (o *outbox) attempt(m *message, alert alerts.Alert) delivery {
 	ctx, cancel := context.WithTimeout(o.ctx, sendTimeout)
 	defer cancel()
 	start := time.Now()
-	err := send(ctx, alert, m.event)
-	final = err == nil || errors.Is(err, alerts.ErrDelivered) || errors.Is(err, alerts.ErrRefused) || m.event.Kind == alerts.Test || time.Since(m.since) > giveUp
-	o.report(delivery{message: m, err: err, final: final, took: time.Since(start)})
-	return final
+	d := delivery{message: m, err: send(ctx, alert, m.event)}
+	d.took = time.Since(start)
+	d.final = d.err == nil || errors.Is(d.err, alerts.ErrDelivered) || errors.Is(d.err, alerts.ErrRefused) || m.event.Kind == alerts.Test || time.Since(m.since) > giveUp
+	return d
 }
 
 // send calls the plugin; one that panics has failed, and nothing else.
@@ -282,186 +471,81 @@ func send(ctx context.Context, alert alerts.Alert, e alerts.Event) (err error) {
 // pending are the watches of which a message to people is not delivered yet.
 func (o *outbox) pending() map[watch.Key]bool {
 	out := map[watch.Key]bool{}
-	note := func(m *message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.each(func(m *message) {
 		if m.follows() || m.event.Kind == alerts.Test {
 			return
 		}
 		for _, key := range m.keys() {
 			out[key] = true
 		}
-	}
-	o.limiter.each(note)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, b := range o.boxes {
-		for _, m := range b.waiting {
-			note(m)
-		}
-	}
+	})
 	return out
 }
 
-// rebind makes what waits go through the alerts of a new configuration; what has
-// no alert any more is dropped.
-func (o *outbox) rebind(actions map[string]alerts.Alert) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// each calls f with each message, in no order, with mu held.
+func (o *outbox) each(f func(*message)) {
+	o.limiter.each(f)
 	for _, b := range o.boxes {
-		b.waiting = slices.DeleteFunc(b.waiting, func(m *message) bool {
-			alert, ok := actions[m.action]
-			if ok {
-				m.alert = alert
-			}
-			return !ok && !m.sum && !m.sending
-		})
-	}
-}
-
-// close accepts nothing more and waits until all has been tried once, or the
-// context given to newOutbox is done. Call it once.
-func (o *outbox) close() {
-	for _, m := range o.limiter.close() {
-		o.enqueue(m)
-	}
-	o.mu.Lock()
-	o.closed = true
-	o.mu.Unlock()
-	close(o.closing)
-	o.workers.Wait()
-}
-
-const (
-	// burst is the number of messages that one destination gets at once, and in
-	// each window after.
-	burst       = 60
-	limitWindow = time.Minute
-)
-
-// A limiter keeps a flood from people: beyond burst messages a minute to one
-// destination, the rest of the minute is summed up in one message at its end.
-type limiter struct {
-	release func(*message)
-
-	mu     sync.Mutex // protects what follows
-	counts map[string]*window
-	closed bool
-}
-
-type window struct {
-	sent  int
-	held  []*message
-	timer *time.Timer
-}
-
-func newLimiter(release func(*message)) *limiter {
-	return &limiter{release: release, counts: map[string]*window{}}
-}
-
-// admit reports whether a message may go out now; if not it is kept for the sum.
-func (l *limiter) admit(m *message) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w := l.counts[m.destination]
-	if w == nil {
-		w = &window{}
-		w.timer = time.AfterFunc(limitWindow, func() { l.turn(m.destination) })
-		l.counts[m.destination] = w
-	}
-	if w.sent < burst {
-		w.sent++
-		return true
-	}
-	w.held = append(w.held, m)
-	return false
-}
-
-// each calls f with each message that is kept.
-func (l *limiter) each(f func(*message)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, w := range l.counts {
-		for _, m := range w.held {
+		for _, m := range b.waiting {
 			f(m)
 		}
 	}
 }
 
-// turn ends a destination's minute.
-func (l *limiter) turn(destination string) {
-	l.mu.Lock()
-	w := l.counts[destination]
-	if l.closed || w == nil {
-		l.mu.Unlock()
-		return
+// discard takes out what drop returns a reason for. What is being sent stays.
+func (o *outbox) discard(drop func(*message) (why string)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	gone := func(m *message) bool {
+		why := ""
+		if !m.sending {
+			why = drop(m)
+		}
+		if why != "" && m.lasts() {
+			o.hooks.ended(m, dropped, why)
+		}
+		return why != ""
 	}
-	held := w.held
-	w.held = nil
-	if len(held) == 0 {
-		delete(l.counts, destination)
-	} else {
-		w.sent = 1 // the sum
-		w.timer.Reset(limitWindow)
-	}
-	l.mu.Unlock()
-	if len(held) > 0 {
-		l.release(sum(held))
+	o.limiter.deleteFunc(gone)
+	for name, b := range o.boxes {
+		b.waiting = slices.DeleteFunc(b.waiting, gone)
+		if len(b.waiting) == 0 && !b.worked {
+			delete(o.boxes, name)
+		}
 	}
 }
 
-// close returns what is still held, summed up; the limiter is of no use after.
-func (l *limiter) close() []*message {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	var out []*message
-	for _, w := range l.counts {
-		w.timer.Stop()
-		if len(w.held) > 0 {
-			out = append(out, sum(w.held))
+// forget takes out what waits about a watch.
+func (o *outbox) forget(key watch.Key, why string) {
+	o.discard(func(m *message) string {
+		switch {
+		case !m.lasts():
+		case m.sum != nil && m.sum.forget(key):
+			m.render()
+			return ""
+		case !slices.Contains(m.keys(), key):
+		default:
+			return why
 		}
-	}
-	return out
+		return ""
+	})
 }
 
-// sum makes one message of many: a line for each, the newest of a watch's only.
-func sum(held []*message) *message {
-	latest := map[string]*message{}
-	var order []string
-	for _, m := range held {
-		switch before := latest[m.action]; {
-		case before == nil:
-			order = append(order, m.action)
-		case before.event.Kind == m.event.Kind:
-			m.merge(before)
-		}
-		latest[m.action] = m
+// rebind makes what waits go through the alerts of a new configuration; what has
+// no alert any more is dropped. bind returns why.
+func (o *outbox) rebind(bind func(*message) (why string)) { o.discard(bind) }
+
+// close accepts nothing more and waits until all has been tried once, or the
+// context given to newOutbox is done. Call it once.
+func (o *outbox) close() {
+	o.mu.Lock()
+	for _, held := range o.limiter.close() {
+		o.release(held)
 	}
-	first := held[0]
-	var about []watch.Key
-	for _, m := range latest {
-		about = append(about, m.keys()...)
-	}
-	if len(order) == 1 {
-		return latest[order[0]]
-	}
-	var text strings.Builder
-	kind := alerts.Up
-	for _, action := range order {
-		e := latest[action].event
-		if e.Kind.Failing() {
-			kind = alerts.Failure
-		}
-		fmt.Fprintf(&text, "%s %s:%s: %s\n", e.Kind, e.Group, e.Service, e.Summary)
-	}
-	summary := fmt.Sprintf("%d more alerts in the last minute", len(order))
-	exit := 1
-	return &message{
-		box: "sum of " + first.destination, name: first.name, action: "sum of " + first.destination, sum: true, about: about, alert: first.alert, since: time.Now(),
-		event: alerts.Event{
-			Kind: kind, Group: "monitord", Service: "alerts", Time: time.Now(), Exit: &exit,
-			Summary: summary, Output: []byte(summary + "\n" + text.String()),
-			Reason: fmt.Sprintf("a destination gets at most %d messages a minute, the rest are summed up", burst),
-			Outage: fmt.Sprintf("monitord:alerts@%d", first.since.UnixMilli()),
-		},
-	}
+	o.closed = true
+	o.mu.Unlock()
+	close(o.closing)
+	o.workers.Wait()
 }

@@ -323,7 +323,7 @@ func TestAReloadKeepsTheSumOfAFlood(t *testing.T) {
 			o.put(m)
 		}
 		time.Sleep(limitWindow + 10*time.Second)
-		o.rebind(map[string]alerts.Alert{})
+		o.rebind(bindings{}.bind)
 		r.mu.Lock()
 		failing = false
 		r.mu.Unlock()

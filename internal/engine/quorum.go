@@ -71,7 +71,7 @@ func (e *Engine) tellQuorum(c lvs.QuorumChange) {
 		if !built {
 			continue // its program is missing, which has been said
 		}
-		m := &message{box: q.Key.String() + " " + a.Name, name: a.Name, action: a.ID, alert: alert, event: quorumEvent(q, c, named)}
+		m := &message{box: boxOf(q.Key, a.Name), name: a.Name, action: a.ID, alert: alert, event: quorumEvent(q, c, named)}
 		if !e.site.Compat {
 			m.destination = a.Name
 		}

@@ -70,6 +70,7 @@ func Rehearse(site *config.Site, start time.Time, random func(n int64) int64) (*
 	silent.SetLevel(logrus.PanicLevel)
 	kept := *site
 	kept.HistLength = rehearsalKeep
+	kept.DTLogFile, kept.HistoricFile = "", ""
 	e, err := build(&kept, silent, Memory{}, schedule.Config{
 		Wall: r.Now, Mono: func() time.Duration { return r.now.Sub(r.start) }, Random: random,
 	})

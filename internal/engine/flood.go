@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/watch"
+)
+
+const (
+	// burst is the number of messages that one destination gets at once, and in
+	// each window after.
+	burst       = 60
+	limitWindow = time.Minute
+	// sumLines is how many lines people get to read of a sum.
+	sumLines = 1000
+)
+
+// A limiter keeps a flood from people: beyond burst messages a minute to one
+// destination, the rest of the minute is summed up in one message at its end. The
+// lock of its outbox protects it.
+type limiter struct {
+	turned func(destination string) // called without the lock
+	counts map[string]*window
+	closed bool
+}
+
+// A window is a minute of one destination.
+type window struct {
+	sent int
+	// held are kept for the sum: the newest of each action, in the order in which
+	// the actions came up.
+	held  []*message
+	at    map[string]int // of held, by action
+	timer *time.Timer
+}
+
+func newLimiter(turned func(destination string)) *limiter {
+	return &limiter{turned: turned, counts: map[string]*window{}}
+}
+
+func (l *limiter) window(destination string, lasts time.Duration) *window {
+	w := l.counts[destination]
+	if w == nil {
+		w = &window{at: map[string]int{}}
+		w.timer = time.AfterFunc(lasts, func() { l.turned(destination) })
+		l.counts[destination] = w
+	}
+	return w
+}
+
+// admit reports whether a message may go out now. If not it is kept for the sum, and
+// what it replaces there is returned.
+func (l *limiter) admit(m *message) (older *message, admitted bool) {
+	w := l.window(m.destination, limitWindow)
+	if w.sent < burst {
+		w.sent++
+		return nil, true
+	}
+	return w.hold(m), false
+}
+
+// restore takes up what a limiter before this one held, for the rest of its minute.
+func (l *limiter) restore(m *message, now time.Time) {
+	rest := min(max(m.since.Add(limitWindow).Sub(now), 0), limitWindow)
+	w := l.window(m.destination, rest)
+	w.sent = burst
+	w.hold(m)
+}
+
+func (w *window) hold(m *message) (older *message) {
+	at, ok := w.at[m.action]
+	if !ok {
+		w.at[m.action] = len(w.held)
+		w.held = append(w.held, m)
+		return nil
+	}
+	older = w.held[at]
+	if older.event.Kind == m.event.Kind {
+		m.merge(older)
+	}
+	w.held[at] = m
+	return older
+}
+
+// each calls f with each message that is kept.
+func (l *limiter) each(f func(*message)) {
+	for _, w := range l.counts {
+		for _, m := range w.held {
+			f(m)
+		}
+	}
+}
+
+func (l *limiter) deleteFunc(gone func(*message) bool) {
+	for _, w := range l.counts {
+		w.held = slices.DeleteFunc(w.held, gone)
+		clear(w.at)
+		for i, m := range w.held {
+			w.at[m.action] = i
+		}
+	}
+}
+
+// turn ends a destination's minute and returns what was kept.
+func (l *limiter) turn(destination string) []*message {
+	w := l.counts[destination]
+	if l.closed || w == nil {
+		return nil
+	}
+	held := w.held
+	w.held = nil
+	clear(w.at)
+	if len(held) == 0 {
+		delete(l.counts, destination)
+	} else {
+		w.sent = 1 // the sum
+		w.timer.Reset(limitWindow)
+	}
+	return held
+}
+
+// close returns what is still held, by destination; the limiter is of no use after.
+func (l *limiter) close() [][]*message {
+	l.closed = true
+	var out [][]*message
+	for _, w := range l.counts {
+		w.timer.Stop()
+		if len(w.held) > 0 {
+			out = append(out, w.held)
+		}
+		w.held = nil
+	}
+	return out
+}
+
+// A sum is a message about many: the last word of each action.
+type sum struct {
+	Lines []sumLine `json:"lines"`
+	// Since is when the first of them came up.
+	Since time.Time `json:"since"`
+	// Late is true if an older sum that could not be delivered is in it.
+	Late bool `json:"late,omitzero"`
+}
+
+type sumLine struct {
+	watch.Key
+	Action  string     `json:"action"`
+	Kind    savedKind  `json:"kind"`
+	Summary watch.Text `json:"summary,omitzero"`
+}
+
+// sumUp makes one message of many, which are of different actions.
+func sumUp(held []*message) *message {
+	if len(held) == 1 {
+		return held[0]
+	}
+	first := held[0]
+	s := &sum{Since: first.since}
+	for _, m := range held {
+		s.Lines = append(s.Lines, sumLine{Key: m.key(), Action: m.action, Kind: savedKind(m.event.Kind), Summary: watch.Text(m.event.Summary)})
+	}
+	exit, name := 1, "sum of "+first.destination
+	m := &message{
+		box: name, name: first.name, action: name, sum: s, alert: first.alert, since: time.Now(),
+		event: alerts.Event{
+			Group: "monitord", Service: "alerts", Time: time.Now(), Exit: &exit,
+			Reason: fmt.Sprintf("a destination gets at most %d messages a minute, the rest are summed up", burst),
+			Outage: fmt.Sprintf("monitord:alerts@%d", first.since.UnixMilli()),
+		},
+	}
+	m.render()
+	return m
+}
+
+// render writes what people read.
+func (m *message) render() {
+	s := m.sum
+	var text strings.Builder
+	m.event.Kind = alerts.Up
+	for i, line := range s.Lines {
+		if alerts.Kind(line.Kind).Failing() {
+			m.event.Kind = alerts.Failure
+		}
+		if i < sumLines {
+			fmt.Fprintf(&text, "%s %s: %s\n", alerts.Kind(line.Kind), line.Key, line.Summary)
+		}
+	}
+	if more := len(s.Lines) - sumLines; more > 0 {
+		fmt.Fprintf(&text, "and %d more: monitord history\n", more)
+	}
+	m.event.Summary = fmt.Sprintf("%d more alerts in the last minute", len(s.Lines))
+	if s.Late {
+		m.event.Summary = fmt.Sprintf("%d more alerts since %s", len(s.Lines), s.Since.Format(time.DateTime))
+	}
+	m.event.Output = []byte(m.event.Summary + "\n" + text.String())
+}
+
+// addSum takes over what an older sum says and this one does not.
+func (m *message) addSum(older *message) {
+	newer := map[string]bool{}
+	for _, line := range m.sum.Lines {
+		newer[line.Action] = true
+	}
+	lines := slices.Clone(older.sum.Lines)
+	lines = slices.DeleteFunc(lines, func(l sumLine) bool { return newer[l.Action] })
+	m.sum.Lines = append(lines, m.sum.Lines...)
+	m.sum.Since, m.sum.Late = older.sum.Since, true
+	m.render()
+}
+
+// keys are the watches that a sum is about.
+func (s *sum) keys() []watch.Key {
+	out := make([]watch.Key, len(s.Lines))
+	for i, line := range s.Lines {
+		out[i] = line.Key
+	}
+	return out
+}
+
+// forget takes out what is said about a watch; it reports whether anything is left.
+func (s *sum) forget(key watch.Key) bool {
+	lines := slices.DeleteFunc(slices.Clone(s.Lines), func(l sumLine) bool { return l.Key == key })
+	if len(lines) == 0 {
+		return false
+	}
+	s.Lines = lines
+	return true
+}
