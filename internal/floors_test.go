@@ -21,7 +21,7 @@ var floors = map[string]int{
 	"internal/dial": 2, "internal/dial/dialtest": 2, "internal/dialogue": 2, "internal/dialogue/dialoguetest": 3, "internal/icmp": 2, "internal/lvs": 2, "internal/lvs/relay": 2, "internal/lvs/record": 2,
 	"internal/ipvs": 2, "internal/ipvs/ipvstest": 2, "internal/lvs/kernel": 3, "internal/nft": 2, "internal/nft/nstest": 2, "internal/netif": 2, "internal/netif/netiftest": 2, "internal/state": 2, "internal/heartbeat": 2,
 	"internal/realserver": 3, "internal/doctor": 4, "internal/kernellab": 4, "internal/kernellab/plan": 2, "internal/kernellab/guest": 3, "internal/kernellab/run": 5, "internal/e2e": 6, "internal/e2e/hosts": 5,
-	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/wording": 2, "internal/syslog": 2, "internal/logfile": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2, "internal/debian/unpack": 3, "internal/icmp/icmptest": 2,
+	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/wording": 2, "internal/syslog": 2, "internal/logfile": 2, "internal/logbook": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2, "internal/debian/unpack": 3, "internal/icmp/icmptest": 2,
 
 	"monitors/dns": 3, "monitors/exec": 3, "monitors/file": 3, "monitors/http": 3, "monitors/ping": 3, "monitors/tcp": 3, "monitors/telnet": 3, "monitors/tls": 3, "monitors/udp": 3,
 	"monitors/smtp": 3, "monitors/imap": 3, "monitors/pop3": 3, "monitors/ftp": 3, "monitors/ssh": 3, "monitors/mysql": 3, "monitors/redis": 3,
@@ -57,6 +57,7 @@ var neighbours = map[string][]string{
 	"internal/ipvs/ipvstest":   {"internal/ipvs"},
 	"internal/dialogue":        {"internal/dial"},
 	"internal/netif/netiftest": {"internal/netif"},
+	"internal/logbook":         {"internal/logfile", "internal/syslog"},
 }
 
 // doors are the third-party libraries that one package alone may import.
