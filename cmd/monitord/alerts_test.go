@@ -79,8 +79,9 @@ func exampleHere(t *testing.T, p place, example, server string) string {
 			t.Fatal(err)
 		}
 	}
+	watch := "[hostgroups]\nweb = [\"127.0.0.1\"]\n[[watch]]\ngroup = \"web\"\nservice = \"http\"\ninterval = \"1m\"\nmonitor = { type = \"tcp\", port = 1 }\n"
 	if !strings.Contains(example, "[watch.period]") {
-		return example
+		watch += "[[watch.period]]\nalert = [{ type = \"log\" }]\n"
 	}
-	return "[hostgroups]\nweb = [\"127.0.0.1\"]\n[[watch]]\ngroup = \"web\"\nservice = \"http\"\ninterval = \"1m\"\nmonitor = { type = \"tcp\", port = 1 }\n" + example
+	return watch + example
 }

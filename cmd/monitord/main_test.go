@@ -103,9 +103,15 @@ func (p *process) Write(b []byte) (int, error) {
 
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
+	return launch(t, func(p *process) { p.cmd.Stderr = p }, args...)
+}
+
+// launch starts a daemon after change was made to it.
+func launch(t *testing.T, change func(*process), args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), seen: make(chan struct{}), end: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), asProgram+"=1")
-	p.cmd.Stderr = p
+	change(p)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ monitor = { type = "test-down" }
 	ctx, cancel := context.WithCancel(context.Background())
 	started, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- daemon.Run(ctx, daemon.Options{ConfigFile: file, Log: log, Started: func() { close(started) }, ConfigureLog: func(config.Log) {}})
+		done <- daemon.Run(ctx, daemon.Options{ConfigFile: file, Log: log, Started: func() { close(started) }, ConfigureLog: func(config.Log) error { return nil }})
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -1,16 +1,12 @@
 package cli
 
 import (
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
-	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/daemon"
 )
 
@@ -19,7 +15,7 @@ func newRun() *cobra.Command {
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
 		Long: `Run the daemon in the foreground, logging to standard error: readable text on a
-terminal, one line of key=value pairs an event otherwise.
+terminal, one line of key=value pairs an event otherwise. [log] says where else.
 
 SIGHUP reads the configuration again, all or nothing: watches that did not
 change keep their state and their timers. SIGTERM and SIGINT end the daemon: what
@@ -38,38 +34,12 @@ as it is, for a process that is started within the lease of the addresses.`,
 		quit := make(chan os.Signal, 1)
 		signal.Notify(quit, syscall.SIGUSR2)
 		defer signal.Stop(quit)
-		log := newLogger(c.ErrOrStderr())
+		log := newDaemonLog(c.ErrOrStderr())
+		defer log.close()
 		return daemon.Run(c.Context(), daemon.Options{
-			ConfigFile: *file, Log: log, Hangup: hangup, Quit: quit, Node: *node, Version: version(),
-			ConfigureLog: func(l config.Log) { configureLog(log, c.ErrOrStderr(), l) },
+			ConfigFile: *file, Log: log.Logger, Hangup: hangup, Quit: quit, Node: *node, Version: version(),
+			ConfigureLog: log.configure,
 		})
 	}
 	return c
-}
-
-func newLogger(out io.Writer) *logrus.Logger {
-	log := logrus.New()
-	log.SetOutput(out)
-	configureLog(log, out, config.Log{})
-	return log
-}
-
-// configureLog sets level and format; "auto" is text for people on a terminal
-// and logfmt otherwise.
-func configureLog(log *logrus.Logger, out io.Writer, l config.Log) {
-	level, err := logrus.ParseLevel(l.Level)
-	if err != nil {
-		level = logrus.InfoLevel // the configuration has checked it; this is the empty one
-	}
-	log.SetLevel(level)
-	file, isFile := out.(*os.File)
-	onTerminal := isFile && term.IsTerminal(int(file.Fd()))
-	switch {
-	case l.Format == "json":
-		log.SetFormatter(&logrus.JSONFormatter{})
-	case l.Format == "text", l.Format != "logfmt" && onTerminal:
-		log.SetFormatter(&logrus.TextFormatter{ForceColors: onTerminal, DisableColors: !onTerminal, FullTimestamp: true, TimestampFormat: "15:04:05.000"})
-	default:
-		log.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true})
-	}
 }

@@ -56,7 +56,9 @@ type document struct {
 
 type logTable struct {
 	Level  string `toml:"level" doc:"The least important messages to log: \"debug\", \"info\", \"warning\" or \"error\"; default \"info\"."`
-	Format string `toml:"format" doc:"\"text\", \"logfmt\", \"json\", or \"auto\": text on a terminal, else logfmt; default \"auto\"."`
+	Format string `toml:"format" doc:"\"text\", \"logfmt\", \"json\", \"journal\" (severities for systemd's journal, no time), or \"auto\": text on a terminal, for the journal what it reads, else logfmt; default \"auto\"."`
+	File   string `toml:"file" doc:"A file to log to instead of standard error; a relative path is below logdir; it is made with mode 0640, and anew when it was moved away; default none."`
+	Syslog string `toml:"syslog" doc:"Facility, such as \"daemon\" or \"local0\", to log to this machine's syslog instead of standard error; default none."`
 }
 
 func defaultLog() logTable { return logTable{Level: "info", Format: "auto"} }
@@ -170,6 +172,7 @@ func elsewhere() map[string][]string {
 			}
 		}
 	}
+	delete(places, "file") // of an alert or a monitor it is hardly meant for the log
 	delete(places, "name") // of a watch it is hardly meant for the period
 	maps.DeleteFunc(places, func(_ string, where []string) bool { return len(where) > 1 })
 	return places

@@ -44,6 +44,7 @@ func Equivalents() map[string]map[string]string {
 			"hostgroups": "hostgroup NAME HOST...", "watch": "watch GROUP",
 			"state_age": "any age, with mon -l",
 		},
+		logSection: {"syslog": "syslog_facility"},
 		watchSection: {
 			"group": "watch GROUP", "service": "service NAME", "description": "description",
 			"interval": "interval", "failure_interval": "failure_interval", "randskew": "randskew",

@@ -11,6 +11,7 @@ import (
 	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/monprog"
 	"github.com/monitord/monitord/internal/period"
+	"github.com/monitord/monitord/internal/syslog"
 	"github.com/monitord/monitord/internal/watch"
 )
 
@@ -169,9 +170,28 @@ func (b *builder) log(n *node) {
 	l := defaultLog()
 	if n != nil && b.table(n, &l, logSection) == nil {
 		b.oneOf(n, "level", l.Level, "debug", "info", "warning", "error")
-		b.oneOf(n, "format", l.Format, "auto", "text", "logfmt", "json")
+		b.oneOf(n, "format", l.Format, "auto", "text", "logfmt", "json", "journal")
+		b.logTarget(n, &l)
 	}
 	b.site.Log = Log(l)
+}
+
+// logTarget checks where the log is to go.
+func (b *builder) logTarget(n *node, l *logTable) {
+	if l.File != "" && l.Syslog != "" {
+		b.blame(n, "syslog", "syslog: the log goes to a file already: leave one of file and syslog out")
+	}
+	if n.get("file") != nil && l.File == "" {
+		b.blame(n, "file", "file: is empty: write a path, or leave the key out")
+	}
+	if l.File != "" {
+		l.File = below(b.site.LogDir, l.File)
+	}
+	if n.get("syslog") != nil {
+		if _, err := syslog.ParseFacility(l.Syslog); err != nil {
+			b.blame(n, "syslog", "syslog: %v", err)
+		}
+	}
 }
 
 // below makes a path absolute.

@@ -126,8 +126,11 @@ type Global struct {
 type Log struct {
 	// Level is "debug", "info", "warning" or "error".
 	Level string
-	// Format is "auto", "text", "logfmt" or "json".
+	// Format is "auto", "text", "logfmt", "json" or "journal".
 	Format string
+	// File is the absolute path of a file of the log's own, Syslog the facility of this
+	// machine's syslog; at most one is set, and neither is standard error.
+	File, Syslog string
 }
 
 // A Quorum is who is told when a virtual service loses its quorum, and when it has

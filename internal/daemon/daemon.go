@@ -47,8 +47,9 @@ type Options struct {
 	Node string
 	// Started is called when all is running; nil is nobody.
 	Started func()
-	// ConfigureLog is called with each configuration that comes into force.
-	ConfigureLog func(config.Log)
+	// ConfigureLog is called with each configuration that comes into force, before all
+	// else; its error, that the log cannot go where it should, keeps it from that.
+	ConfigureLog func(config.Log) error
 	// Version is shown in the status.
 	Version string
 }
@@ -93,7 +94,9 @@ func assemble(ctx context.Context, o Options) (d *daemon, err error) {
 	if d.site, err = load(ctx, o, d.pool); err != nil {
 		return nil, err
 	}
-	o.ConfigureLog(d.site.Log)
+	if err := o.ConfigureLog(d.site.Log); err != nil {
+		return nil, fmt.Errorf("[log]: %w", err)
+	}
 	warn(o.Log, d.site)
 	var open []func() error // closed in reverse if the rest cannot be had
 	defer func() {
@@ -398,8 +401,10 @@ func (d *daemon) reload(ctx context.Context) error {
 	if site.Socket != now.Socket || site.StateDir != now.StateDir || site.LVS.Backend != now.LVS.Backend {
 		return errors.New("a new \"socket\", \"statedir\" or [lvs] backend needs a restart; nothing was changed")
 	}
+	if err := d.ConfigureLog(site.Log); err != nil {
+		return fmt.Errorf("[log]: %w", err)
+	}
 	warn(d.Log, site)
-	d.ConfigureLog(site.Log)
 	d.backend.configure(site)
 	d.engine.AdoptQuorums(site)
 	d.reconfigurePool(ctx, site)

@@ -118,7 +118,7 @@ func (f *fixture) start() {
 	go func() {
 		done <- Run(ctx, Options{
 			ConfigFile: f.config, Log: log, Hangup: f.hangup, Version: "test",
-			Started: func() { close(started) }, ConfigureLog: func(config.Log) {},
+			Started: func() { close(started) }, ConfigureLog: func(config.Log) error { return nil },
 		})
 	}()
 	f.stop = func() error { cancel(); return <-done }
@@ -199,7 +199,7 @@ func TestReloadOfABadFileChangesNothing(t *testing.T) {
 func TestASecondDaemonSaysSo(t *testing.T) {
 	f := newFixture(t, oneWatch)
 	f.start()
-	err := Run(t.Context(), Options{ConfigFile: f.config, Log: logrus.New(), ConfigureLog: func(config.Log) {}})
+	err := Run(t.Context(), Options{ConfigFile: f.config, Log: logrus.New(), ConfigureLog: func(config.Log) error { return nil }})
 	if err == nil || !strings.Contains(err.Error(), "in use by another monitord") {
 		t.Errorf("a second daemon got %v", err)
 	}
@@ -414,7 +414,7 @@ func TestBackendKernelWhereThereIsNone(t *testing.T) {
 		return // the kernel lab's tests are for this machine
 	}
 	f := newFixture(t, "[lvs]\nbackend = \"kernel\"\n"+oneWatch)
-	err := Run(t.Context(), Options{ConfigFile: f.config, Log: logrus.New(), ConfigureLog: func(config.Log) {}})
+	err := Run(t.Context(), Options{ConfigFile: f.config, Log: logrus.New(), ConfigureLog: func(config.Log) error { return nil }})
 	if err == nil || !strings.Contains(err.Error(), "ip_vs") || !strings.Contains(err.Error(), "relay") {
 		t.Errorf("without IPVS the daemon got %v", err)
 	}
