@@ -31,6 +31,7 @@ sim: ## who may hold the address, under random faults (SEEDS=n FIRST=n; SEED=x t
 check: ## vet, format and lint
 	go vet ./...
 	go run $(LINT) run
+	cd contrib/plugins && go vet ./... && go run $(LINT) run -c ../../.golangci.yml
 
 bench: ## figures, as ratios against a peer in the same run
 	go test -run '^$$' -bench . -benchtime 2s ./...
