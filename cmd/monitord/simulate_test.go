@@ -103,6 +103,44 @@ func TestEndToEndSimulate(t *testing.T) {
 	}
 }
 
+// TestEndToEndSimulateDiff changes thresholds, as the page says.
+func TestEndToEndSimulateDiff(t *testing.T) {
+	text := block(t, "../../README.md", "toml", 1)
+	night := written(t, "night.txt", block(t, rehearsalPage, "results", 1))
+	changed := text
+	for _, change := range [][2]string{
+		{"fall     = 3 ", "fall     = 5 "}, {"alertafter = 6", "alertafter = 30"}, {"  when       =", "# "},
+	} {
+		if !strings.Contains(changed, change[0]) {
+			t.Fatalf("the README's example has no %q", change[0])
+		}
+		changed = strings.Replace(changed, change[0], change[1], 1)
+	}
+	before, after := newPlace(t, text).config, newPlace(t, changed).config
+	out, errs, exit := program(t, "simulate", "-c", before, "--diff", after, "--results", night)
+	if exit != 0 {
+		t.Fatalf("exit %d: %s", exit, errs)
+	}
+	printed(t, 2, strings.NewReplacer(before, "monitord.toml", after, "changed.toml").Replace(out))
+
+	out, _, exit = program(t, "simulate", "-c", before, "--diff", before, "--results", night)
+	if exit != 0 || !strings.HasSuffix(out, "; 0 differences\n") {
+		t.Errorf("a configuration differs from itself: exit %d\n%s", exit, out)
+	}
+	out, _, exit = program(t, "simulate", "-c", before, "--diff", after, "--results", night, "--json")
+	var compared struct {
+		Before, After struct{ Events []any }
+		Differences   []struct{ Before, After *struct{ At string } }
+	}
+	if err := json.Unmarshal([]byte(out), &compared); err != nil || exit != 0 || len(compared.Differences) == 0 || len(compared.After.Events) == 0 {
+		t.Errorf("as JSON: exit %d, %v\n%.400s", exit, err, out)
+	}
+	bad := written(t, "bad.toml", "[hostgroups]\n")
+	if out, errs, exit = program(t, "simulate", "-c", before, "--diff", bad, "--results", night); exit != 1 || !strings.Contains(errs, "with "+bad+": ") || out != "" {
+		t.Errorf("a bad file: exit %d, %s%s", exit, out, errs)
+	}
+}
+
 func TestEndToEndSimulateMistakes(t *testing.T) {
 	site := newPlace(t, block(t, "../../README.md", "toml", 1)).config
 	bad := written(t, "bad.txt", "02:00 web:htp down\n")

@@ -36,6 +36,8 @@ differs is printed.`,
 	}
 	file := configFlag(c)
 	results := c.Flags().StringP("results", "r", "", "`FILE` of results; - is standard input")
+	other := c.Flags().String("diff", "", "play them to this `FILE` as well, and print what differs")
+	_ = c.MarkFlagFilename("diff", "toml", "cf") // the flag exists
 	asJSON := c.Flags().Bool("json", false, "print everything as JSON")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if *results == "" {
@@ -49,13 +51,24 @@ differs is printed.`,
 		if err != nil {
 			return err
 		}
-		if *asJSON {
-			return printJSON(c.OutOrStdout(), report)
+		var shown printer = report
+		if *other != "" {
+			changed, err := rehearse(c, *other, *results, text)
+			if err != nil {
+				return fmt.Errorf("with %s: %w", *other, err)
+			}
+			shown = simulate.Compare(report, changed)
 		}
-		return report.Print(c.OutOrStdout())
+		if *asJSON {
+			return printJSON(c.OutOrStdout(), shown)
+		}
+		return shown.Print(c.OutOrStdout())
 	}
 	return c
 }
+
+// A printer writes itself for people.
+type printer interface{ Print(out io.Writer) error }
 
 // readResults reads a file, or standard input.
 func readResults(in io.Reader, name string) ([]byte, error) {
