@@ -96,11 +96,7 @@ package main
 // TestPluginsPage copies the examples of docs/plugins.md as a newcomer does: the
 // programs into their folders, the Go files into a module.
 func TestPluginsPage(t *testing.T) {
-	page, err := os.ReadFile("../docs/plugins.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	programs, code, ok := strings.Cut(string(page), "\n# Go\n")
+	programs, code, ok := strings.Cut(pluginsPage(t), "\n# Go\n")
 	if !ok {
 		t.Fatal("the page has no part about Go")
 	}
