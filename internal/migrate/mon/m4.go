@@ -69,8 +69,10 @@ func (s *source) expand(ctx context.Context, at int) error {
 	case ended.Exit != 0 || ended.Signal != 0 || len(bytes.TrimSpace(ended.Stderr)) > 0:
 		return s.m4Failed(at, ended)
 	}
-	s.expanded = true
 	s.place(ended.Output)
+	if i := bytes.IndexByte(s.text, 0); i >= 0 {
+		return s.problem(s.line(1+bytes.Count(s.text[:i], []byte("\n"))), "there is a NUL byte in what m4 makes of this")
+	}
 	return nil
 }
 

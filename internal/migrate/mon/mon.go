@@ -84,7 +84,6 @@ type source struct {
 	lines []int
 	// converted are the lines that were no UTF-8.
 	converted map[int]bool
-	expanded  bool
 }
 
 func newSource(ctx context.Context, name string, text []byte) (*source, error) {
