@@ -24,7 +24,7 @@ func newCheck() *cobra.Command {
 		Short: "Check a configuration and say all that is wrong with it",
 		Long: `Check a configuration without running it. All mistakes are said at once, each as
 FILE:LINE:COLUMN: what is wrong, and what would be right. The exit status is 0 if
-the daemon would run it, 1 if not.`,
+the daemon would run it, 1 if not. A mon.cf is checked as it would run.`,
 		Example: "  monitord check -c /etc/monitord/monitord.toml",
 		Args:    cobra.NoArgs,
 	}

@@ -35,6 +35,9 @@ const reloadPatience = 30 * time.Second
 type Options struct {
 	// ConfigFile is read at the start and at each reload.
 	ConfigFile string
+	// Socket is the path of the control socket instead of the configuration's; empty:
+	// that. A mon.cf has no word for it.
+	Socket string
 	// Log gets everything that is worth knowing.
 	Log *logrus.Logger
 	// Hangup makes the daemon reload, as SIGHUP does. What comes during the start
@@ -169,6 +172,9 @@ func load(ctx context.Context, o Options, pool *latePool) (*config.Site, error) 
 	}
 	if isWitness(site) {
 		justWatch(site)
+	}
+	if o.Socket != "" {
+		site.Socket = o.Socket
 	}
 	return site, nil
 }

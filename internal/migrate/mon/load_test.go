@@ -108,7 +108,8 @@ func TestLoadRefused(t *testing.T) {
 func TestLoad(t *testing.T) {
 	folder := t.TempDir()
 	for _, tc := range []struct{ name, text string }{
-		{"mon.cf", small}, {"site.toml", small},
+		{"mon.cf", small},
+		{"site.toml", small},
 		{"site.cf", "[hostgroups]\nweb = [\"w1\"]\n[[watch]]\ngroup = \"web\"\nservice = \"http\"\ninterval = \"1m\"\nmonitor = { type = \"ping\" }\n"},
 	} {
 		path := filepath.Join(folder, tc.name)
