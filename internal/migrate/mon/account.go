@@ -169,10 +169,11 @@ func (a account) lines(out *Imported, src *source) {
 		of[at] = append(of[at], n)
 	}
 	for i, text := range src.written {
-		if strings.TrimSpace(text) == "" {
+		text = strings.TrimFunc(text, isBlank)
+		if text == "" {
 			continue
 		}
-		l := Line{Line: i + 1, Text: strings.TrimSpace(text), Fate: Carried}
+		l := Line{Line: i + 1, Text: text, Fate: Carried}
 		notes := of[i+1]
 		if len(notes) == 0 {
 			l.Fate, l.Why = Changed, src.unexpanded(i+1)

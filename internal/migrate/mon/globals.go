@@ -49,26 +49,26 @@ var globalRules = map[string]globalRule{
 	"randstart":              {key: "randstart", write: interval},
 	"exclude_period":         {key: "exclude_period", write: text},
 	"startupalerts_on_reset": {key: "startupalerts_on_reset", write: startupAlertsOnReset},
+	"dtlogging":              {key: "dtlogging", write: dtLogging},
+	"dtlogfile":              {key: "dtlogfile", write: text},
+	"historicfile":           {key: "historicfile", write: text},
+	"historictime":           {key: "historictime", write: interval},
+	"syslog_facility":        {key: "syslog", write: facility},
 
-	"basedir":         {instead: "mon's own folder: relative folders of this file are written in full"},
-	"authfile":        {instead: noAccount},
-	"authtype":        {instead: noAccount},
-	"userfile":        {instead: noAccount},
-	"pamservice":      {instead: noAccount},
-	"clientallow":     {instead: noServer},
-	"cltimeout":       {instead: noServer},
-	"serverbind":      {instead: noServer},
-	"serverport":      {instead: noServer},
-	"trapbind":        {instead: noServer},
-	"trapport":        {instead: noServer},
-	"pidfile":         {instead: noPidfile},
-	"monerrfile":      {instead: "the daemon logs to standard error, which the service manager keeps"},
-	"monremote":       {instead: "no program is called for operators' commands: give them with monitord on each machine"},
-	"dtlogging":       {instead: "no log of downtimes is written: \"monitord status\" shows the last decisions"},
-	"dtlogfile":       {instead: "no log of downtimes is written: \"monitord status\" shows the last decisions"},
-	"historicfile":    {instead: "no history of alerts is written to a file: each one is logged"},
-	"historictime":    {instead: "no history of alerts is read from a file"},
-	"syslog_facility": {instead: "the daemon logs to standard error; the service manager takes it to syslog"},
+	"basedir":     {instead: "mon's own folder: relative folders of this file are written in full"},
+	"authfile":    {instead: noAccount},
+	"authtype":    {instead: noAccount},
+	"userfile":    {instead: noAccount},
+	"pamservice":  {instead: noAccount},
+	"clientallow": {instead: noServer},
+	"cltimeout":   {instead: noServer},
+	"serverbind":  {instead: noServer},
+	"serverport":  {instead: noServer},
+	"trapbind":    {instead: noServer},
+	"trapport":    {instead: noServer},
+	"pidfile":     {instead: noPidfile},
+	"monerrfile":  {instead: "the daemon logs to standard error, which the service manager keeps"},
+	"monremote":   {instead: "no program is called for operators' commands: give them with monitord on each machine"},
 }
 
 // inherited are the settings that hold for the services after them.
@@ -99,13 +99,24 @@ func (im *importer) globals() {
 		case rule.write == nil:
 			im.leave(&im.global, "", s.Source, "%s", rule.instead)
 		default:
-			if value := rule.write(im, s); value == "" {
-				im.leave(&im.global, "", s.Source, "it is empty, which is mon's default")
-			} else {
-				im.put(&im.global, "", s.Source, "%s = %s", rule.key, value)
-			}
+			im.globalValue(rule, s)
 		}
 	}
+}
+
+// globalValue writes a setting, into the table that it belongs to.
+func (im *importer) globalValue(rule globalRule, s moncf.Setting) {
+	value := rule.write(im, s)
+	if value == "" {
+		im.leave(&im.global, "", s.Source, "it is empty, which is mon's default")
+		return
+	}
+	into := &im.global
+	if rule.key == "syslog" {
+		into = &im.log
+		into.add(s.Line, "[log]")
+	}
+	im.put(into, "", s.Source, "%s = %s", rule.key, value)
 }
 
 // defaults writes what mon's programs find where the file says nothing: they are
@@ -199,6 +210,20 @@ func text(_ *importer, s moncf.Setting) string {
 		return ""
 	}
 	return quote(s.Value)
+}
+
+func dtLogging(im *importer, _ moncf.Setting) string {
+	return strconv.FormatBool(im.file.DTLogging())
+}
+
+// facility writes the facility of syslog, whose name mon takes as openlog does: in
+// either case, and with or without LOG_.
+func facility(_ *importer, s moncf.Setting) string {
+	name := strings.TrimPrefix(strings.ToLower(s.Value), "log_")
+	if name == "" {
+		return ""
+	}
+	return quote(name)
 }
 
 func startupAlertsOnReset(im *importer, _ moncf.Setting) string {

@@ -172,7 +172,7 @@ func accounted(t *testing.T, imported *Imported, text string) {
 	t.Helper()
 	var want []int
 	for i, line := range strings.Split(strings.TrimPrefix(text, "\xef\xbb\xbf"), "\n") {
-		if strings.TrimSpace(line) != "" {
+		if strings.TrimFunc(line, isBlank) != "" {
 			want = append(want, i+1)
 		}
 	}

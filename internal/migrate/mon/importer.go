@@ -20,7 +20,7 @@ type importer struct {
 	virtualOf map[string]*virtual
 	gateways  []gateway
 
-	global, groups, services, watches, rest section
+	global, log, groups, services, watches, rest section
 }
 
 func newImporter(file *moncf.File, src *source) *importer {
@@ -28,7 +28,7 @@ func newImporter(file *moncf.File, src *source) *importer {
 }
 
 func (im *importer) sections() []*section {
-	return []*section{&im.global, &im.groups, &im.services, &im.watches, &im.rest}
+	return []*section{&im.global, &im.log, &im.groups, &im.services, &im.watches, &im.rest}
 }
 
 func (im *importer) all() {
