@@ -41,6 +41,12 @@ type message struct {
 // Testing reports whether it is a test from the command line.
 func (m message) Testing() bool { return m.Kind == alerts.Test }
 
+// Sum reports whether it is about many alerts, of a flood that went beyond what one
+// receiver gets: no recovery will come for it.
+func (m message) Sum() bool {
+	return len(m.Hosts) == 0 && strings.HasPrefix(m.Outage, "monitord:alerts@")
+}
+
 var functions = template.FuncMap{
 	"json": func(value any) (string, error) {
 		var out bytes.Buffer

@@ -17,6 +17,7 @@
 //	Details      the lines below it: each host concerned, who else is down, why
 //	Event        the whole event, as format "monitord" sends it
 //	Testing      whether this is a test from the command line
+//	Sum          whether it sums up a flood of alerts, of which no recovery will come
 //	RoutingKey   the key routing_key
 //	json VALUE   the value as JSON, quotes included: {"text": {{json .Headline}}}
 //	clip N TEXT  the text with at most so many characters

@@ -310,6 +310,17 @@ func TestAlertmanager(t *testing.T) {
 	want(t, sent(t, test, manager), "true", 0, "labels", "test")
 }
 
+// A sum of many alerts says which, and ends by itself: no recovery will come.
+func TestSum(t *testing.T) {
+	e := alerts.Event{
+		Kind: alerts.Failure, Group: "monitord", Service: "alerts", Time: failure().Time, Outage: "monitord:alerts@1709208000000",
+		Summary: "2 more alerts in the last minute", Output: []byte("2 more alerts in the last minute\nfailure a:b: h1\nup c:d: h2\n"), Reason: "at most 20",
+	}
+	want(t, sent(t, e, func(c *Config) { c.Format = "alertmanager" }), "2024-02-29T13:01:00Z", 0, "endsAt")
+	want(t, sent(t, e, func(c *Config) { c.Format = "slack" }),
+		"*DOWN monitord:alerts: 2 more alerts in the last minute*\nfailure a:b: h1\nup c:d: h2\nwhy: at most 20", "text")
+}
+
 func TestPagerDuty(t *testing.T) {
 	duty := func(c *Config) { c.Format, c.RoutingKey = "pagerduty", "R0UT1NG" }
 	half := recovery()

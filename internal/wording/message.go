@@ -249,7 +249,8 @@ func (m Message) Headline() string {
 const detailLimit = 20
 
 // Details are the lines below the headline: each host that the event is about, up to
-// 20, who else is down, who acknowledged it, and why the event is told.
+// 20, or where it is about none what the monitor printed after its first line; who else
+// is down, who acknowledged it, and why the event is told.
 func (m Message) Details() string {
 	var lines []string
 	concerned := m.Concerned()
@@ -258,6 +259,10 @@ func (m Message) Details() string {
 	}
 	if more := len(concerned) - detailLimit; more > 0 {
 		lines = append(lines, fmt.Sprintf("… and %d more", more))
+	}
+	if _, rest, found := strings.Cut(m.Output, "\n"); found && len(concerned) == 0 {
+		said := strings.Split(rest, "\n")
+		lines = append(lines, said[:min(len(said), detailLimit)]...)
 	}
 	if down := m.OthersDown(); len(down) > 0 {
 		names, more := down[:min(len(down), detailLimit)], ""
