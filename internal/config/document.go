@@ -30,6 +30,7 @@ type document struct {
 	DepMemory     plugin.Duration `toml:"dep_memory" doc:"How long a dependency that came back still counts as failing, unless the watch says so itself; default 0s."`
 	DepRecurLimit int             `toml:"dep_recur_limit" doc:"How far dependencies of dependencies are followed; default 10."`
 	UnackSummary  bool            `toml:"unack_summary" doc:"Whether a failure with another summary ends an acknowledgement, unless the watch says so itself; default false."`
+	AckExpires    plugin.Duration `toml:"ack_expires" doc:"After what time an acknowledgement has been forgotten, and the failure is alerted again, unless the watch says so itself; 0s is never; default 1d, with compat = \"mon\" 0s."`
 
 	StartupAlertsOnReset bool            `toml:"startupalerts_on_reset" doc:"Whether startup alerts are sent after a reload too; default false."`
 	HistLength           int             `toml:"histlength" doc:"How many decisions are kept of each watch, and how many lines of historicfile are read back; default 100."`
@@ -110,6 +111,8 @@ type watchTable struct {
 	DepMemory     plugin.Duration `toml:"dep_memory" doc:"How long a dependency that came back still counts as failing; default the global dep_memory."`
 	UnackSummary  bool            `toml:"unack_summary" doc:"Whether a failure with another summary ends an acknowledgement; default the global unack_summary."`
 
+	AckExpires plugin.Duration `toml:"ack_expires" doc:"After what time an acknowledgement has been forgotten, and the failure is alerted again whatever alertevery and numalerts say; 0s is never; default the global ack_expires."`
+
 	TrapTimeout  plugin.Duration `toml:"traptimeout" doc:"Longest silence between two traps; default 0s: any."`
 	TrapDuration plugin.Duration `toml:"trapduration" doc:"How long a failure told by a trap is believed; default 0s: until the next trap."`
 
@@ -122,6 +125,7 @@ func (d document) defaultWatch() watchTable {
 	return watchTable{
 		Scope: "host", Fall: 1, Rise: 1,
 		DepBehavior: d.DepBehavior, DepMemory: d.DepMemory, UnackSummary: d.UnackSummary,
+		AckExpires: d.AckExpires,
 	}
 }
 
@@ -143,14 +147,22 @@ type periodTable struct {
 	StartupAlert raw `toml:"startupalert" doc:"What to do when the daemon starts."`
 	AckAlert     raw `toml:"ackalert" doc:"What to do when a failure is acknowledged."`
 	DisableAlert raw `toml:"disablealert" doc:"What to do when the watch is disabled."`
+	Escalate     raw `toml:"escalate" doc:"Who else is told of a failure that nobody acknowledges."`
+}
+
+// escalateTable is one [[watch.period.escalate]].
+type escalateTable struct {
+	After plugin.Duration `toml:"after" doc:"How long after the first alert, or after its acknowledgement has ended, these are told as well, once; no default."`
+	Alert raw             `toml:"alert" doc:"Who is told of the failure then, and later of its end: [{ type = \"mail\", ... }]."`
 }
 
 // The names of tables in messages.
 const (
-	globalSection = "the global section"
-	watchSection  = "[[watch]]"
-	periodSection = "[[watch.period]]"
-	logSection    = "[log]"
+	globalSection   = "the global section"
+	watchSection    = "[[watch]]"
+	periodSection   = "[[watch.period]]"
+	escalateSection = "[[watch.period.escalate]]"
+	logSection      = "[log]"
 )
 
 // elsewhere tells where a key belongs that stands in the wrong table: TOML's
@@ -164,6 +176,7 @@ func elsewhere() map[string][]string {
 		{&document{}, "at the top of the file, before the first [table]"},
 		{&watchTable{}, "into " + watchSection},
 		{&periodTable{}, "into " + periodSection},
+		{&escalateTable{}, "into " + escalateSection},
 		{&logTable{}, "into " + logSection},
 	} {
 		for _, k := range keysOfTable(reflect.ValueOf(t.table).Elem()) {
@@ -182,4 +195,7 @@ const (
 	minInterval    = 100 * time.Millisecond
 	defaultTimeout = time.Minute
 	timeoutMargin  = 10 * time.Second
+	// ackExpires is the default of ack_expires: an ack says that somebody takes care
+	// today; one that is forgotten would hide the failure until it ends by itself.
+	ackExpires = 24 * time.Hour
 )

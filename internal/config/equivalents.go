@@ -7,7 +7,7 @@ func forms() map[string]string {
 		"include":    "string or list of strings",
 		"hostgroups": "table of lists of strings",
 		"log":        "table", "lvs": "table", "sync": "table", "cluster": "table", "fence": "table", "stonith": "table",
-		"virtual": "tables", "group": "tables", "watch": "tables", "period": "tables", "node": "tables", "resource": "tables",
+		"virtual": "tables", "group": "tables", "watch": "tables", "period": "tables", "escalate": "tables", "node": "tables", "resource": "tables",
 		"monitor":    "table",
 		"alertafter": "number, duration or table", "alertevery": "duration or table",
 		"alertexitrange": "number or string", "exit": "number or string",

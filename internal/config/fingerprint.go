@@ -14,7 +14,7 @@ import (
 func (b *builder) fingerprint(n *node, hosts []string) string {
 	sum := sha256.New()
 	g := b.site.Global
-	for _, part := range []any{hosts, g.StateDir, g.LogDir, g.ConfigDir, g.AlertDir, g.MonDir, g.Compat, b.host.Hostname, b.doc.DepBehavior, b.doc.DepMemory, b.doc.UnackSummary} {
+	for _, part := range []any{hosts, g.StateDir, g.LogDir, g.ConfigDir, g.AlertDir, g.MonDir, g.Compat, b.host.Hostname, b.doc.DepBehavior, b.doc.DepMemory, b.doc.UnackSummary, b.doc.AckExpires} {
 		writeString(sum, fmt.Sprintf("%q", part))
 	}
 	write(sum, n)

@@ -11,6 +11,7 @@ import (
 	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/monprog"
 	"github.com/monitord/monitord/internal/period"
+	"github.com/monitord/monitord/internal/plugin"
 	"github.com/monitord/monitord/internal/syslog"
 	"github.com/monitord/monitord/internal/watch"
 )
@@ -141,6 +142,9 @@ func (b *builder) global(root *node, path string) {
 	g.StartupAlertsOnReset = d.StartupAlertsOnReset
 	g.ExcludePeriod = b.excludePeriod(root, d.ExcludePeriod)
 	g.Compat = b.oneOf(root, "compat", d.Compat, "", "mon") == "mon"
+	if root.get("ack_expires") == nil && !g.Compat { // mon's last for ever
+		d.AckExpires = plugin.Duration(ackExpires)
+	}
 	b.oneOf(root, "dep_behavior", d.DepBehavior, "a", "m", "hm")
 	b.log(d.Log.node)
 	if len(g.Socket) > maxSocketPath {

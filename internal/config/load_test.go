@@ -457,3 +457,49 @@ func TestDirectRoutingNeedsTheSameNetwork(t *testing.T) {
 		t.Errorf("quorums %+v", site.Quorums)
 	}
 }
+
+func TestEscalationIsBuilt(t *testing.T) {
+	site, err := Load("testdata/valid/escalate.toml", testHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i := range site.Watches {
+		w := &site.Watches[i]
+		got = append(got, fmt.Sprintf("%s ack %s", w.Key, w.AckExpires))
+		for _, e := range w.Periods[0].Escalate {
+			for _, a := range e.Actions {
+				if w.Actions[a.ID] == nil {
+					t.Errorf("no alert is built for %s", a.ID)
+				}
+				got = append(got, fmt.Sprintf("%s %s", e.After, a.ID))
+			}
+		}
+	}
+	want := []string{
+		"web:http ack 8h0m0s", "30m0s web:http//escalate 30m0s/test-note boss",
+		"24h0m0s web:http//escalate 24h0m0s/test-note boss", "24h0m0s web:http//escalate 24h0m0s/test-note ceo",
+		"web:smtp ack 0s", "2h0m0s web:smtp//escalate 2h0m0s/test-note boss",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestAnAckIsForgottenAfterADay: mon's last until the failure is over.
+func TestAnAckIsForgottenAfterADay(t *testing.T) {
+	for head, want := range map[string]time.Duration{"": 24 * time.Hour, "compat = \"mon\"\n": 0, "compat = \"mon\"\nack_expires = \"2h\"\n": 2 * time.Hour} {
+		file := filepath.Join(t.TempDir(), "m.toml")
+		text := head + "[hostgroups]\nweb = [\"192.0.2.1\"]\n[[watch]]\ngroup = \"web\"\nservice = \"s\"\ninterval = \"1m\"\nmonitor = { type = \"test-probe\" }\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		site, err := Load(file, testHost())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := site.Watches[0].AckExpires; got != want {
+			t.Errorf("with %q: %s, want %s", head, got, want)
+		}
+	}
+}

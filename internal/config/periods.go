@@ -93,11 +93,45 @@ func (b *builder) onePeriod(n *node, w *Watch) watch.Period {
 			}
 		}
 	}
+	b.escalate(n, &t, &p, w)
 	if !told {
 		b.warning(n.value, "the period has no alert: nobody is told")
 	}
 	b.loud(n, &p, w)
 	return p
+}
+
+// escalate builds who else is told. The times count from the first alert.
+func (b *builder) escalate(n *node, t *periodTable, p *watch.Period, w *Watch) {
+	var before time.Duration
+	for i, en := range b.elements(t.Escalate.node, "escalate") {
+		var stage escalateTable
+		_ = b.table(en, &stage, escalateSection) // the problems are in the report
+		after := stage.After.Std()
+		switch {
+		case en.get("after") == nil:
+			b.problem(en.value, "escalate does not say when: write after = \"30m\"")
+		case after <= before && i > 0:
+			b.blame(en, "after", "after: %s is not later than the %s of the one before: write them in the order of time", after, before)
+		case after <= 0:
+			b.blame(en, "after", "after: %s is no time to wait for an acknowledgement: put these into alert", after)
+		}
+		before = after
+		if stage.Alert.node == nil {
+			b.problem(en.value, "escalate has no alert: nobody is told")
+		}
+		e := watch.Escalation{After: after}
+		list := fmt.Sprintf("%s/%s/escalate %s", w.Key, p.Name, after)
+		for _, an := range b.elements(stage.Alert.node, "alert") {
+			if a, ok := b.action(an, list, w, true); ok {
+				e.Actions = append(e.Actions, a)
+			}
+		}
+		p.Escalate = append(p.Escalate, e)
+	}
+	if len(p.Escalate) > 0 && !slices.ContainsFunc(p.Alerts, func(a watch.Action) bool { return !a.Follows }) {
+		b.problem(n.at("escalate"), "escalate: nobody is told first, so that nobody could acknowledge anything: write alert, with a message in it, beside it")
+	}
 }
 
 // loud notes a period that would send a message every few seconds for as long as

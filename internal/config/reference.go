@@ -66,6 +66,7 @@ func Reference() []Table {
 	tables = append(tables, kinds("monitor", monitors.Kinds(), monitors.Defaults)...)
 	tables = append(tables,
 		Table{Name: periodSection, Keys: referenceOf(&periodTable{})},
+		Table{Name: escalateSection, Keys: referenceOf(&escalateTable{})},
 		Table{Name: "every alert", Keys: referenceOf(&alertTable{})})
 	tables = append(tables, kinds("alert", alerts.Kinds(), alerts.Defaults)...)
 	tables = append(tables,

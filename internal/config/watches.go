@@ -37,7 +37,7 @@ func (b *builder) watch(n *node, t *watchTable) Watch {
 	}
 	w.Config = watch.Config{
 		Key: watch.Key{Group: t.Group, Service: t.Service}, Compat: b.site.Compat,
-		ExcludeHosts: t.ExcludeHosts, AllowEmptyGroup: t.AllowEmptyGroup, UnackSummary: t.UnackSummary,
+		ExcludeHosts: t.ExcludeHosts, AllowEmptyGroup: t.AllowEmptyGroup, UnackSummary: t.UnackSummary, AckExpires: t.AckExpires.Std(),
 		TrapTimeout: t.TrapTimeout.Std(), TrapDuration: t.TrapDuration.Std(),
 	}
 	b.names(n, t)

@@ -92,6 +92,7 @@ func (e *Engine) takeDuty(now time.Time) {
 		e.log.WithFields(logrus.Fields{"alerts": len(notices)}).Info("told what nobody could tell before")
 	}
 	e.dispatch(notices)
+	e.pokeTrapClock() // a failure may have to be escalated here now
 	for virtual, q := range e.quorums {
 		silent[q.Key] = e.duty.virtuals[virtual] != ""
 		e.ownQuorum(now, virtual)

@@ -229,6 +229,7 @@ func (e *Engine) check(ctx context.Context, w *config.Watch) {
 		}
 		return
 	}
+	began := e.now()
 	result, err := runMonitor(ctx, w.Monitor, request)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return // the watch is gone, or the daemon ends: nobody asked for this
@@ -236,7 +237,7 @@ func (e *Engine) check(ctx context.Context, w *config.Watch) {
 	if err == nil {
 		err = complete(request.Hosts, result)
 	}
-	e.finish(w, result, err)
+	e.finish(w, began, result, err)
 }
 
 // request is what a watch is to test now, or why it is not; news is true if that
@@ -289,7 +290,7 @@ func complete(asked []string, r monitors.Result) error {
 }
 
 // finish takes a result into the machine and sends what it decides.
-func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
+func (e *Engine) finish(w *config.Watch, began time.Time, r monitors.Result, err error) {
 	now := e.now()
 	e.mu.Lock()
 	if now := e.watches[w.Key]; now == nil || now.Fingerprint != w.Fingerprint {
@@ -302,7 +303,9 @@ func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
 		notices = e.set.CouldNotTest(now, w.Key, err.Error())
 		delete(e.measured, w.Key)
 	} else {
-		notices = e.set.Result(now, w.Key, verdicts(r))
+		judged := verdicts(r)
+		judged.Began = began
+		notices = e.set.Result(now, w.Key, judged)
 		e.measured[w.Key] = r.Hosts
 	}
 	e.logDowntime(now, w, before)
@@ -310,7 +313,11 @@ func (e *Engine) finish(w *config.Watch, r monitors.Result, err error) {
 	if !calm || len(notices)+len(changes)+len(decisions) > 0 || !e.set.Calm(w.Key) {
 		e.dispatch(notices)
 	}
+	escalates := len(notices) > 0 && e.set.Escalates()
 	e.mu.Unlock()
+	if escalates {
+		e.pokeTrapClock()
+	}
 	e.told(w.Key, changes, decisions)
 	if w.FailureInterval > 0 && err == nil {
 		pace := time.Duration(0)
@@ -420,7 +427,7 @@ func (e *Engine) unchanged(site *config.Site) int {
 	return same
 }
 
-// runTrapClock lets time pass for traps.
+// runTrapClock lets time pass for traps, and for what operators said for a time.
 func (e *Engine) runTrapClock(ctx context.Context) {
 	for {
 		var due <-chan time.Time

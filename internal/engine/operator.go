@@ -63,7 +63,7 @@ func calendar(text string) (watch.Calendar, error) {
 // carryOut has the machine do what an operator says, and saves it.
 func (e *Engine) carryOut(ctx context.Context, what string, w Word, do func(now time.Time) ([]watch.Notice, error)) error {
 	e.mu.Lock()
-	now := time.Now()
+	now := e.now()
 	notices, err := do(now)
 	if err != nil {
 		e.mu.Unlock()
@@ -199,7 +199,7 @@ func (e *Engine) RemoveSilence(ctx context.Context, id string, w Word) error {
 func (e *Engine) Silences() []watch.SilenceView {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.set.Silences(time.Now())
+	return e.set.Silences(e.now())
 }
 
 // newSilence is a name that no other silence of the cluster has: numbers of this

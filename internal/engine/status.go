@@ -104,7 +104,7 @@ type DecisionStatus struct {
 // Status returns the present state.
 func (e *Engine) Status() Status {
 	e.mu.Lock()
-	s := Status{Stopped: e.set.Stopped(), StoppedBy: e.set.Paused(), Silences: e.set.Silences(time.Now()), Watches: []WatchStatus{}}
+	s := Status{Stopped: e.set.Stopped(), StoppedBy: e.set.Paused(), Silences: e.set.Silences(e.now()), Watches: []WatchStatus{}}
 	silenced := map[watch.Key][]string{}
 	for _, v := range s.Silences {
 		if v.Active {

@@ -56,6 +56,9 @@ type Config struct {
 
 	Depend       Dependency
 	UnackSummary bool
+	// AckExpires is after what time an ack has been forgotten, and the failure is
+	// alerted again; 0 means never.
+	AckExpires time.Duration
 
 	// TrapTimeout is the longest silence of a trap sender; 0 means any.
 	TrapTimeout time.Duration
@@ -119,6 +122,8 @@ type Period struct {
 	ExitRange *ExitRange
 
 	Alerts, UpAlerts, StartupAlerts, AckAlerts, DisableAlerts []Action
+	// Escalate is who else is told, in the order of the times.
+	Escalate []Escalation
 }
 
 // AlertAfter holds failures back until there are enough of them. The zero value

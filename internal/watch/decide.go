@@ -49,14 +49,17 @@ func (r *round) decide(sub *subject, i int) (Code, string) {
 	if p.ExitRange != nil && !p.ExitRange.Contains(*r.exit) {
 		return OutsideExitRange, fmt.Sprintf("exit status %d is outside alertexitrange %s", *r.exit, p.ExitRange)
 	}
-	if p.NumAlerts > 0 && state.sent >= p.NumAlerts {
+	if p.NumAlerts > 0 && state.sent >= p.NumAlerts && !state.remind {
 		return EnoughAlerts, fmt.Sprintf("%d alerts were sent, numalerts is %d", state.sent, p.NumAlerts)
 	}
-	if why := r.tooSoon(sub, p, state); why != "" {
+	if why := r.tooSoon(sub, p, state); why != "" && !state.remind {
 		return TooSoon, why
 	}
 	if why := r.tooFew(sub, p, state); why != "" && !r.again {
 		return TooFew, why
+	}
+	if state.remind {
+		return Sent, fmt.Sprintf("failure %d in a row, and its ack was forgotten: it is more than %s old", sub.consecutive, r.sv.AckExpires)
 	}
 	return Sent, fmt.Sprintf("failure %d in a row", sub.consecutive)
 }

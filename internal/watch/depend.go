@@ -26,12 +26,20 @@ func (d *Dependency) expression(b Behavior) Expr {
 // evaluate decides a watch's dependency and remembers it. One that cannot be
 // decided (an expression in error, a loop) leaves the last decision standing,
 // and is not good.
-func (s *Set) evaluate(now time.Time, sv *service, b Behavior) bool {
+//
+// began is when the run began whose result is judged; zero if there is none. One that
+// began while a parent failed tells of that, even if it ends when the parent is back;
+// mon judges by the moment of the result.
+func (s *Set) evaluate(now time.Time, sv *service, b Behavior, began time.Time) bool {
 	e := sv.Depend.expression(b)
 	if e.Empty() {
 		return true
 	}
-	good, decided := s.value(now, e, b, sv.Depend.Memory, 0)
+	g := grace{memory: sv.Depend.Memory}
+	if !sv.Compat {
+		g.began = began
+	}
+	good, decided := s.value(now, e, b, g, 0)
 	if decided {
 		sv.depend = &good
 	}
@@ -40,7 +48,7 @@ func (s *Set) evaluate(now time.Time, sv *service, b Behavior) bool {
 
 // value follows an expression: a parent is good if its own status is, and what
 // it depends on in the same way is too.
-func (s *Set) value(now time.Time, e Expr, b Behavior, memory time.Duration, depth int) (good, decided bool) {
+func (s *Set) value(now time.Time, e Expr, b Behavior, g grace, depth int) (good, decided bool) {
 	if e.root == nil || depth > s.options.RecursionLimit {
 		return false, false
 	}
@@ -51,9 +59,9 @@ func (s *Set) value(now time.Time, e Expr, b Behavior, memory time.Duration, dep
 			values[ref] = false
 			continue
 		}
-		v := parent.status.good() && !parent.remembered(now, memory)
+		v := parent.status.good() && !parent.remembered(now, g)
 		if sub := parent.Depend.expression(b); !sub.Empty() {
-			good, decided := s.value(now, sub, b, memory, depth+1)
+			good, decided := s.value(now, sub, b, g, depth+1)
 			if !decided {
 				return false, false
 			}
@@ -64,10 +72,19 @@ func (s *Set) value(now time.Time, e Expr, b Behavior, memory time.Duration, dep
 	return e.root(func(k Key) bool { return values[k] }), true
 }
 
-// remembered reports whether a parent that is good now failed so recently that
-// it still counts as failing (dep_memory).
-func (sv *service) remembered(now time.Time, memory time.Duration) bool {
-	return memory > 0 && !sv.lastFailed.IsZero() && now.Sub(sv.lastFailed) < memory
+// A grace is what is forgiven while a parent recovers.
+type grace struct {
+	memory time.Duration // dep_memory
+	began  time.Time     // of the run that is judged; zero: unknown
+}
+
+// remembered reports whether a parent that is good now failed so recently that it
+// still counts as failing.
+func (sv *service) remembered(now time.Time, g grace) bool {
+	if sv.lastFailed.IsZero() {
+		return false
+	}
+	return g.memory > 0 && now.Sub(sv.lastFailed) < g.memory || !g.began.IsZero() && sv.lastFailed.After(g.began)
 }
 
 // A Skip says why a watch that is due must not run.
@@ -84,7 +101,7 @@ func (s *Set) Request(now time.Time, key Key) (hosts []string, skip Skip, later 
 	if s.stopped != nil {
 		return nil, Skip("the scheduler is stopped" + s.stopped.describe()), true
 	}
-	if e := sv.Depend.expression(SuppressMonitor); !e.Empty() && !s.evaluate(now, sv, SuppressMonitor) {
+	if e := sv.Depend.expression(SuppressMonitor); !e.Empty() && !s.evaluate(now, sv, SuppressMonitor, time.Time{}) {
 		return nil, Skip("a dependency is not good: " + e.String()), true
 	}
 	if sv.NoHosts {

@@ -16,6 +16,8 @@ type Result struct {
 	// Hosts are the verdicts on single hosts; empty if the monitor judges the
 	// group as a whole.
 	Hosts []HostVerdict
+	// Began is when the run began; zero: just now.
+	Began time.Time
 }
 
 // A HostVerdict is what a run found out about one host.
@@ -92,7 +94,7 @@ func (s *Set) event(now time.Time, sv *service, kind Kind, r Result) []Notice {
 		sv.trapExpires = time.Time{} // the monitor knows better than an old trap
 	}
 	if !sv.Depend.On.Empty() && sv.Depend.Behavior == SuppressAlerts || !sv.Compat && !sv.Depend.Alert.Empty() {
-		s.evaluate(now, sv, SuppressAlerts)
+		s.evaluate(now, sv, SuppressAlerts, r.Began)
 	}
 	var out []Notice
 	if sv.Scope == ScopeGroup {
@@ -372,7 +374,7 @@ func (sub *subject) clear(sv *service, now time.Time) {
 		if sv.Periods[i].AlertEvery.Compare != Strict {
 			p.lastAlert = time.Time{}
 		}
-		p.sent = 0
+		p.sent, p.firstAlert, p.stage, p.remind = 0, time.Time{}, 0, false
 	}
 	sub.lastSuccess = now
 }

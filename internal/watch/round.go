@@ -36,7 +36,7 @@ func (s *Set) alertRecovery(now time.Time, sv *service, recovered bool, subjects
 }
 
 func (sv *service) hasUpAlerts() bool {
-	return slices.ContainsFunc(sv.Periods, func(p Period) bool { return len(p.UpAlerts) > 0 })
+	return slices.ContainsFunc(sv.Periods, func(p Period) bool { return len(p.UpAlerts)+len(p.Escalate) > 0 })
 }
 
 // A round is the decisions about one event, for all subjects concerned.
@@ -128,22 +128,32 @@ func (r *round) judge(sub *subject) {
 	}
 	if r.kind.failing() {
 		r.unack(sub)
-		if sub.ack != nil {
+		if sub.ack != nil && !r.forgotten(sub) {
 			r.note(-1, sub, Acknowledged, "acknowledged"+sub.ack.describe())
 			return
 		}
 	}
 	for i := range r.sv.Periods {
-		if r.again && r.kind.failing() && sub.periods[i].sent > 0 {
-			continue // it was told: the next result comes to that
+		r.judgePeriod(sub, i)
+		switch {
+		case r.kind.failing():
+			r.escalate(sub, i)
+		case r.kind == Up:
+			r.deescalate(sub, i)
 		}
-		code, reason := r.decide(sub, i)
-		if code != Sent {
-			r.note(i, sub, code, reason)
-			continue
-		}
-		r.send(sub, i, reason)
 	}
+}
+
+func (r *round) judgePeriod(sub *subject, i int) {
+	if r.again && r.kind.failing() && sub.periods[i].sent > 0 {
+		return // it was told: the next result comes to that
+	}
+	code, reason := r.decide(sub, i)
+	if code != Sent {
+		r.note(i, sub, code, reason)
+		return
+	}
+	r.send(sub, i, reason)
 }
 
 // send puts the period's actions on the way and counts the round.
@@ -153,22 +163,11 @@ func (r *round) send(sub *subject, i int, reason string) {
 	if r.holdsBack(state) {
 		silenced = r.silencedBy(sub)
 	}
-	var called []string
-	for _, a := range p.actions(r.kind) {
-		switch {
-		case a.Follows:
-		case a.Exit != nil && !a.Exit.Contains(exitOf(r.exit)):
-			r.note(i, sub, OutsideExitRange, fmt.Sprintf("%s is for exit status %s only", a.Name, a.Exit))
-		case a.Missing:
-			r.note(i, sub, MissingProgram, a.Name+": no such program")
-		default:
-			called = append(called, a.Name)
-			if r.sv.mute == "" && silenced == "" {
-				r.add(sub, i, a, reason)
-			}
-		}
-	}
+	called := r.call(sub, i, p.actions(r.kind), reason, r.sv.mute == "" && silenced == "")
 	if len(called) == 0 {
+		if r.kind.failing() && r.sv.mute == "" && silenced == "" && slices.ContainsFunc(p.Alerts, func(a Action) bool { return a.Missing }) {
+			state.begin(r.now) // who is told next must not wait for a program that is not there
+		}
 		return
 	}
 	if r.sv.mute != "" {
@@ -192,6 +191,37 @@ func (r *round) send(sub *subject, i int, reason string) {
 	state.sent++
 	state.lastAlert = r.now
 	state.compUpSent = false
+	if r.kind.failing() {
+		state.remind = false
+		state.begin(r.now)
+	}
+}
+
+// begin notes the first alert of an outage.
+func (p *periodState) begin(now time.Time) {
+	if p.firstAlert.IsZero() {
+		p.firstAlert = now
+	}
+}
+
+// call puts actions on the way, if they are to go, and returns the names of those that
+// can.
+func (r *round) call(sub *subject, i int, actions []Action, reason string, going bool) (called []string) {
+	for _, a := range actions {
+		switch {
+		case a.Follows:
+		case a.Exit != nil && !a.Exit.Contains(exitOf(r.exit)):
+			r.note(i, sub, OutsideExitRange, fmt.Sprintf("%s is for exit status %s only", a.Name, a.Exit))
+		case a.Missing:
+			r.note(i, sub, MissingProgram, a.Name+": no such program")
+		default:
+			called = append(called, a.Name)
+			if going {
+				r.add(sub, i, a, reason)
+			}
+		}
+	}
+	return called
 }
 
 // exitOf is the status that exit= compares with: mon's undefined is 0.

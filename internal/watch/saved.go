@@ -85,7 +85,7 @@ func (s *SavedSubject) pull(pull func(...*time.Time)) {
 	}
 	periods := make(map[string]SavedPeriod, len(s.Periods))
 	for name, p := range s.Periods {
-		pull(&p.LastAlert, &p.WindowStart)
+		pull(&p.LastAlert, &p.WindowStart, &p.FirstAlert)
 		periods[name] = p
 	}
 	s.Periods = periods

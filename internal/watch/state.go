@@ -177,6 +177,23 @@ type SavedPeriod struct {
 	LastAlert   time.Time `json:"last_alert,omitzero"`
 	WindowStart time.Time `json:"window_start,omitzero"`
 	CompUpSent  bool      `json:"comp_up_sent,omitzero"`
+	FirstAlert  time.Time `json:"first_alert,omitzero"`
+	Stage       int       `json:"stage,omitzero"`
+	Remind      bool      `json:"remind,omitzero"`
+}
+
+func (p periodState) save() SavedPeriod {
+	return SavedPeriod{
+		Sent: p.sent, Count: p.count, LastAlert: p.lastAlert, WindowStart: p.windowStart, CompUpSent: p.compUpSent,
+		FirstAlert: p.firstAlert, Stage: p.stage, Remind: p.remind,
+	}
+}
+
+func (p SavedPeriod) restore() periodState {
+	return periodState{
+		sent: p.Sent, count: p.Count, lastAlert: p.LastAlert, windowStart: p.WindowStart, compUpSent: p.CompUpSent,
+		firstAlert: p.FirstAlert, stage: p.Stage, remind: p.Remind,
+	}
 }
 
 // SavedFollower is what an action that is state was told. Without it a restart
@@ -232,7 +249,7 @@ func (sv *service) save() Saved {
 			if ss.Periods == nil {
 				ss.Periods = map[string]SavedPeriod{}
 			}
-			ss.Periods[sv.Periods[i].Name] = SavedPeriod{Sent: p.sent, Count: p.count, LastAlert: p.lastAlert, WindowStart: p.windowStart, CompUpSent: p.compUpSent}
+			ss.Periods[sv.Periods[i].Name] = p.save()
 		}
 		saved.Subjects = append(saved.Subjects, ss)
 	}
@@ -317,8 +334,7 @@ func (sub *subject) restore(sv *service, ss SavedSubject) {
 		sub.known[host] = HostVerdict{Host: host, Verdict: v.Verdict, Reason: string(v.Reason)}
 	}
 	for i := range sub.periods {
-		p := ss.Periods[sv.Periods[i].Name]
-		sub.periods[i] = periodState{sent: p.Sent, count: p.Count, lastAlert: p.LastAlert, windowStart: p.WindowStart, compUpSent: p.CompUpSent}
+		sub.periods[i] = ss.Periods[sv.Periods[i].Name].restore()
 	}
 }
 

@@ -51,6 +51,9 @@ type ToldPeriod struct {
 	Sent       int       `json:"sent,omitzero"`
 	LastAlert  time.Time `json:"last_alert,omitzero"`
 	CompUpSent bool      `json:"comp_up_sent,omitzero"`
+	FirstAlert time.Time `json:"first_alert,omitzero"`
+	Stage      int       `json:"stage,omitzero"`
+	Remind     bool      `json:"remind,omitzero"`
 }
 
 // An Outage is a failure as the owner saw it.
@@ -118,13 +121,14 @@ func (sv *service) told(sub *subject) ToldSubject {
 		t.Ack = sub.toldAck
 	}
 	for i, p := range sub.periods {
-		if p.sent == 0 && p.lastAlert.IsZero() && !p.compUpSent {
+		told := ToldPeriod{Sent: p.sent, LastAlert: p.lastAlert, CompUpSent: p.compUpSent, FirstAlert: p.firstAlert, Stage: p.stage, Remind: p.remind}
+		if told == (ToldPeriod{}) {
 			continue
 		}
 		if t.Periods == nil {
 			t.Periods = map[string]ToldPeriod{}
 		}
-		t.Periods[sv.Periods[i].Name] = ToldPeriod{Sent: p.sent, LastAlert: p.lastAlert, CompUpSent: p.compUpSent}
+		t.Periods[sv.Periods[i].Name] = told
 	}
 	return t
 }
@@ -263,6 +267,7 @@ func (sub *subject) believe(sv *service, t ToldSubject) {
 	for i := range sub.periods {
 		p, from := &sub.periods[i], t.Periods[sv.Periods[i].Name]
 		p.sent, p.lastAlert, p.compUpSent = from.Sent, from.LastAlert, from.CompUpSent
+		p.firstAlert, p.stage, p.remind = from.FirstAlert, from.Stage, from.Remind
 	}
 	switch {
 	case t.Outage == nil || sub.status != Failed:
@@ -428,7 +433,7 @@ func (t Told) Shift(move func(time.Time) time.Time) Told {
 		sub.Outage, sub.Ack, sub.Unacked = sub.Outage.shift(move), sub.Ack.shift(move), move(sub.Unacked)
 		periods := make(map[string]ToldPeriod, len(sub.Periods))
 		for name, p := range sub.Periods {
-			p.LastAlert = move(p.LastAlert)
+			p.LastAlert, p.FirstAlert = move(p.LastAlert), move(p.FirstAlert)
 			periods[name] = p
 		}
 		sub.Periods = periods

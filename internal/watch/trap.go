@@ -123,7 +123,7 @@ func (s *Set) Tick(now time.Time) []Notice {
 			out = append(out, s.SilentTrap(now, key)...)
 		}
 	}
-	return out
+	return append(out, s.escalateDue(now)...)
 }
 
 // ForgetTraps puts watches whose trap has lasted for trapduration back to ok:
@@ -182,6 +182,9 @@ func (s *Set) NextTick() (at time.Time, ok bool) {
 	}
 	if s.stopped != nil {
 		return at, ok
+	}
+	if t, some := s.nextEscalation(); some {
+		sooner(t)
 	}
 	for _, sv := range s.services {
 		sooner(sv.trapTimer)

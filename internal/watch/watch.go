@@ -170,6 +170,11 @@ type periodState struct {
 	lastAlert   time.Time
 	windowStart time.Time // mon's _1stfailtime
 	count       int       // mon's _failcount
+	// firstAlert is when the outage was first told, stage how far it was escalated.
+	firstAlert time.Time
+	stage      int
+	// remind has the next alert pass numalerts and alertevery: an ack was forgotten.
+	remind bool
 	// compUpSent is true after an upalert without a failure's alert before it.
 	compUpSent bool
 }
