@@ -6,8 +6,8 @@
 //
 // A host is up when it greeted with version 10 of the protocol, with a version of
 // its own that matches version if that is given, and let the user in. Without user
-// it is enough that it decided about one, whom it does not know: "access denied" is
-// then the answer of a server that works. A host is down when it refused, broke off,
+// it is enough that it decided about one, whom it does not know: "access denied", or
+// "not allowed to connect" for the address, is then the answer of a server that works. A host is down when it refused, broke off,
 // was silent or said something else, above all an error, which is passed on: "Too
 // many connections", "Host ... is blocked". It is unknown when it could not be
 // asked, because its name could not be resolved or this machine has no route, no
@@ -81,6 +81,9 @@ func (p *probe) talk(ctx context.Context, call *dialogue.Call) error {
 		return err
 	}
 	if e, ok := parseError(packet); ok {
+		if p.user == "" && e.denial() {
+			return nil
+		}
 		return call.Unexpected("greeting", e.String(), "a handshake")
 	}
 	g, ok := parseGreeting(packet)

@@ -134,6 +134,11 @@ func TestTalk(t *testing.T) {
 			name: "blocked", greeting: failure(0, 1129, "Host '10.0.0.1' is blocked because of many connection errors; unblock with 'mariadb-admin flush-hosts'"),
 			reason: `the greeting is "error 1129: Host '10.0.0.1' is blocked because of many connection errors; unblock with`,
 		},
+		{name: "no user of this address", greeting: failure(0, 1130, "Host '10.0.0.1' is not allowed to connect to this MariaDB server")},
+		{
+			name: "no user of this address, and one is wanted", greeting: failure(0, 1130, "Host '10.0.0.1' is not allowed to connect"), change: probe,
+			reason: `connected, but the greeting is "error 1130: Host '10.0.0.1' is not allowed to connect", wanted a handshake`,
+		},
 		{name: "version", greeting: handshake("8.4.3"), exchange: []string{hello("monitord"), denied}, change: func(c *config) { c.Version = `^8\.` }},
 		{name: "another version", greeting: handshake("5.7.44"), change: func(c *config) { c.Version = `^8\.` }, reason: `connected, but the version is "5.7.44", wanted a match of "^8\\."`},
 		{name: "old protocol", greeting: frame(0, []byte("\x093.23.58\x00")), reason: "wanted a handshake of protocol version 10"},

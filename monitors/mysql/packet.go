@@ -100,9 +100,10 @@ func parseError(packet []byte) (serverError, bool) {
 func (e serverError) String() string { return fmt.Sprintf("error %d: %s", e.code, e.message) }
 
 // denial reports whether the server decided about the user, and against: no right
-// to the database (1044), no right (1045, and 1698 of MariaDB), an older way of
-// authenticating (1251), a password to be changed (1862), an account that is locked
-// (3118, and 4151 of MariaDB), TLS wanted (3159).
+// to the database (1044), no right (1045, and 1698 of MariaDB), none for anybody from
+// this address (1130, in place of the greeting), an older way of authenticating
+// (1251), a password to be changed (1862), an account that is locked (3118, and 4151
+// of MariaDB), TLS wanted (3159).
 func (e serverError) denial() bool {
-	return slices.Contains([]int{1044, 1045, 1251, 1698, 1862, 3118, 3159, 4151}, e.code)
+	return slices.Contains([]int{1044, 1045, 1130, 1251, 1698, 1862, 3118, 3159, 4151}, e.code)
 }
