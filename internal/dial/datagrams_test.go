@@ -69,7 +69,9 @@ func TestExchangeFails(t *testing.T) {
 		for _, address := range dialtest.Loopbacks() {
 			t.Run(c.name+" "+address, func(t *testing.T) {
 				entry := c.entry(address)
-				err := open(t, newDialer(t, "", ""), entry, new(monitors.Timings)).Exchange(t.Context(), nil, 50*time.Millisecond, is("x"))
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				err := open(t, newDialer(t, "", ""), entry, new(monitors.Timings)).Exchange(ctx, nil, 50*time.Millisecond, is("x"))
 				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), entry) || errors.Is(err, monitors.ErrUntested) {
 					t.Errorf("got %v, want %s: %s", err, entry, c.want)
 				}

@@ -29,6 +29,10 @@
 // answers the hosts that do are unknown. Serial numbers are compared as RFC 1982
 // says, so one that has wrapped around is newer.
 //
+// Of mon's dns.monitor, -zone is query, -master and -serial_threshold are the same,
+// and a second zone is a watch of its own. -caching_only -query NAME:TYPE is query
+// and record, and -tcp is transport = "tcp".
+//
 // Defaults: port 53, with tls 853; record A, of an address PTR, with master or
 // same_serial SOA; match all, rcode NOERROR, recursion true, transport udp, verify
 // true, timeout 5s, limit 32, ip any.

@@ -21,6 +21,10 @@
 // named pipe or a device is not touched. Of a file the first max_bytes are looked
 // at; what a longer one holds beyond them is not known, and said to be so.
 //
+// The arguments of mon's freespace.monitor, as in /var:10%:10%, are path, mounted =
+// true, min_free and min_free_inodes. What its file_change.monitor found is found by
+// digest, which stays down until somebody has looked and written the new one.
+//
 // Defaults: timeout 10s, limit 32, max_bytes 1048576.
 package file
 
