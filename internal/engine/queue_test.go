@@ -388,7 +388,7 @@ func TestAnHourWithoutAMailServer(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		t.Run(fmt.Sprint("restarts ", restarts), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const watches = 300
+				const watches = 120
 				store, journal := &fakeStore{}, &fakeJournal{}
 				mail, set := mailServer()
 				events := &eventRecorder{}

@@ -75,7 +75,7 @@ func (s *Saver) Mark() {
 }
 
 // Hurry is Mark for what should not wait for the interval: it is written as soon as
-// the disk had a pause of ten times the last write.
+// the disk had a pause of twice the last write.
 func (s *Saver) Hurry() {
 	select {
 	case s.hurries <- struct{}{}:
@@ -149,7 +149,7 @@ func (s *Saver) run() {
 func (s *Saver) due() <-chan time.Time {
 	switch {
 	case s.hurried && s.failures == 0:
-		return time.After(time.Until(s.written.Add(pauses * s.took)))
+		return time.After(time.Until(s.written.Add(hurriedPauses * s.took)))
 	case s.dirty:
 		return time.After(time.Until(s.written.Add(s.pause)))
 	case s.config.Refresh > 0:
@@ -158,8 +158,12 @@ func (s *Saver) due() <-chan time.Time {
 	return nil
 }
 
-// pauses is how many times as long as a write took the disk is left alone.
-const pauses = 10
+// pauses is how many times as long as a write took the disk is left alone, and
+// hurriedPauses when it is urgent.
+const (
+	pauses        = 10
+	hurriedPauses = 2
+)
 
 func (s *Saver) soon(reply chan error) {
 	if s.failures > 0 {

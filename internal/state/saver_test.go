@@ -244,7 +244,7 @@ func TestSoonLeavesTheDiskAPause(t *testing.T) {
 		}
 		s.Hurry()
 		all.Wait()
-		d.wantWrites(t, 11) // 10 s after the first, that took one
+		d.wantWrites(t, 3) // 2 s after the first, that took one
 		d.set(func() {
 			if d.disk != 7 {
 				t.Errorf("on the disk is %d", d.disk)
@@ -252,7 +252,7 @@ func TestSoonLeavesTheDiskAPause(t *testing.T) {
 		})
 		s.Hurry()
 		time.Sleep(15 * time.Second)
-		d.wantWrites(t, 22)
+		d.wantWrites(t, 6)
 		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
