@@ -160,3 +160,40 @@ func TestEndToEndSimulateMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestEndToEndSimulateMonCf rehearses a mon.cf as it is, and compares it with TOML.
+func TestEndToEndSimulateMonCf(t *testing.T) {
+	folder := t.TempDir()
+	for _, name := range []string{"ping.monitor", "mail.alert"} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte("#!/bin/sh\n"), 0o700); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
+	}
+	site := written(t, "mon.cf", "alertdir = "+folder+"\nmondir = "+folder+`
+
+hostgroup web w1 w2
+
+watch web
+    service ping
+        interval 10s
+        monitor ping.monitor
+        period wd {Sun-Sat}
+            alertafter 2
+            alertevery 1h
+            alert mail.alert ops
+            upalert mail.alert ops
+`)
+	night := written(t, "night.txt", "start 2026-11-22 02:00\n02:01 web:ping exit 1 w2\n02:03 web:ping exit 0\n")
+	out, errs, exit := program(t, "simulate", "-c", site, "--results", night)
+	if exit != 0 {
+		t.Fatalf("exit %d: %s", exit, errs)
+	}
+	for _, want := range []string{
+		"failure 1 of alertafter 2 (alertafter)", "SENT      alert of period \"wd {Sun-Sat}\" for w2 to exec mail.alert ops: failure 2 in a row",
+		"alertevery is 1h0m0s", "SENT      upalert of period \"wd {Sun-Sat}\" for w2 to exec mail.alert ops: up again after 2m0s", "\n2 alerts would be sent",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}

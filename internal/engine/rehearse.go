@@ -126,17 +126,29 @@ func (r *Rehearsal) armTraps() {
 	}
 }
 
-// Do lets somebody else act on the watches: a sender of traps, an operator.
-func (r *Rehearsal) Do(act func(now time.Time, set *watch.Set) ([]watch.Notice, error)) error {
+// Operate lets an operator say something.
+func (r *Rehearsal) Operate(say func(e *Engine) error) error {
+	err := say(r.engine)
+	r.acted()
+	return err
+}
+
+// Trap lets somebody send a trap.
+func (r *Rehearsal) Trap(t watch.TrapMessage) error {
 	e := r.engine
 	e.mu.Lock()
-	notices, err := act(r.now, e.set)
+	notices, err := e.set.Trap(r.now, t)
 	e.dispatch(notices)
 	e.mu.Unlock()
-	r.collect()
-	r.traps = time.Time{} // what is due for traps may be so earlier now
-	r.armTraps()
+	r.acted()
 	return err
+}
+
+// acted is to follow what others did.
+func (r *Rehearsal) acted() {
+	r.collect()
+	r.traps = time.Time{} // something may be due earlier now
+	r.armTraps()
 }
 
 // Quorum is [Engine.Quorum].

@@ -72,9 +72,7 @@ func TestARehearsalHearsWhatOthersDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = r.Do(func(now time.Time, set *watch.Set) ([]watch.Notice, error) {
-		return set.Trap(now, watch.TrapMessage{Group: "web", Service: "s", Status: "1", Summary: "w1"})
-	})
+	err = r.Trap(watch.TrapMessage{Group: "web", Service: "s", Status: "1", Summary: "w1"})
 	if play := r.Play(); err != nil || len(play) != 2 || play[0].Alert == nil || play[1].Decision == nil {
 		t.Errorf("%d scenes, %v; want the alert and its decision", len(play), err)
 	}

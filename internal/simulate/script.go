@@ -47,6 +47,7 @@ type act struct {
 	// hosts are those concerned; nil means all of the watch.
 	hosts []string
 	exit  int
+	long  time.Duration // of a silence
 	text  string
 }
 
@@ -62,14 +63,15 @@ const (
 	ack     verb = "ack"
 	disable verb = "disable"
 	enable  verb = "enable"
-	stop    verb = "stop"
+	silence verb = "silence"
+	pause   verb = "pause"
 	resume  verb = "resume"
 )
 
 // states are the verbs after what they are about, orders those before it.
 var (
 	states = []string{string(down), string(up), string(unknown), string(exit)}
-	orders = []string{string(trap), string(ack), string(disable), string(enable), string(stop), string(resume)}
+	orders = []string{string(trap), string(ack), string(disable), string(enable), string(silence), string(pause), string(resume)}
 )
 
 // Parse reads a results file for a site. now is the moment that times without a
@@ -318,7 +320,7 @@ func (p *parser) exit(at word, words []word, a *act) bool {
 // order reads what somebody sends or says.
 func (p *parser) order(verb word, words []word, a *act) bool {
 	switch a.verb {
-	case stop, resume:
+	case pause, resume:
 		a.text = joined(words)
 		return true
 	case disable, enable:
@@ -328,6 +330,8 @@ func (p *parser) order(verb word, words []word, a *act) bool {
 		}
 		a.text = joined(words[1:])
 		return p.subjectOf(words[0], a)
+	case silence:
+		return p.silence(verb, words, a)
 	case trap, ack, down, up, unknown, exit:
 	}
 	if len(words) == 0 {
@@ -367,6 +371,20 @@ func (p *parser) subjectOf(w word, a *act) bool {
 		return false
 	}
 	return true
+}
+
+func (p *parser) silence(at word, words []word, a *act) bool {
+	if len(words) < 2 {
+		p.blame(at, "silence what, and for how long? Write \"silence web:http 2h\"")
+		return false
+	}
+	long, err := time.ParseDuration(words[1].text)
+	if err != nil || long <= 0 {
+		p.blame(words[1], "%q is no time that a silence lasts: write 30m or 2h", words[1].text)
+		return false
+	}
+	a.long, a.text = long, joined(words[2:])
+	return p.subjectOf(words[0], a)
 }
 
 func (p *parser) trap(at word, words []word, a *act) bool {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -115,70 +116,63 @@ func (p *player) act(l *Line) error {
 	case down, up, unknown, exit:
 		p.cast.learn(l)
 		return nil
-	case trap, ack, disable, enable, stop, resume:
+	case trap:
+		return p.trap(l.act)
+	case ack, disable, enable, silence, pause, resume:
 	}
-	return p.stage.Do(func(now time.Time, set *watch.Set) ([]watch.Notice, error) { return order(now, set, l.act) })
+	return p.stage.Operate(func(e *engine.Engine) error { return order(e, l.act) })
+}
+
+func (p *player) trap(a act) error {
+	summary, detail, _ := strings.Cut(a.text, "\n")
+	var errs []error
+	for _, key := range a.watches {
+		errs = append(errs, p.stage.Trap(watch.TrapMessage{Group: key.Group, Service: key.Service, Status: fmt.Sprint(a.exit), Summary: summary, Detail: detail}))
+	}
+	return errors.Join(errs...)
 }
 
 // operator is who acts in a results file.
 const operator = "operator"
 
-// order is what operators and senders of traps do.
-func order(now time.Time, set *watch.Set, a act) ([]watch.Notice, error) {
-	mark := watch.Mark{At: now, By: operator, Why: a.text}
+// order is what operators say. Nothing of it waits: there is no state to be saved.
+func order(e *engine.Engine, a act) error {
+	ctx, w := context.Background(), engine.Word{By: operator, Why: a.text}
 	switch a.verb {
-	case stop:
-		set.Stop()
-		return nil, nil
+	case pause:
+		return e.Pause(ctx, w)
 	case resume:
-		set.Resume()
-		return nil, nil
-	case disable, enable:
-		return able(now, set, a, mark)
-	case down, up, unknown, exit, trap, ack:
+		return e.Unpause(ctx, w)
+	case ack, disable, enable, silence, down, up, unknown, exit, trap:
 	}
-	var out []watch.Notice
+	if a.hosts != nil {
+		return orderAbout(ctx, e, a, engine.Target{Hosts: a.hosts}, w)
+	}
 	var errs []error
 	for _, key := range a.watches {
-		var notices []watch.Notice
-		var err error
-		if a.verb == ack {
-			notices, err = set.Ack(now, key, operator, a.text)
-		} else {
-			summary, detail, _ := strings.Cut(a.text, "\n")
-			notices, err = set.Trap(now, watch.TrapMessage{Group: key.Group, Service: key.Service, Status: fmt.Sprint(a.exit), Summary: summary, Detail: detail})
-		}
-		out, errs = append(out, notices...), append(errs, err)
+		errs = append(errs, orderAbout(ctx, e, a, engine.Target{Group: key.Group, Service: key.Service}, w))
 	}
-	return out, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
-// able disables or enables.
-func able(now time.Time, set *watch.Set, a act, mark watch.Mark) ([]watch.Notice, error) {
-	off := a.verb == disable
-	switch {
-	case a.hosts != nil && off:
-		return set.DisableHosts(now, mark, a.hosts...)
-	case a.hosts != nil:
-		return set.EnableHosts(now, a.hosts...)
-	case a.watches[0].Service == "" && off:
-		return set.DisableWatch(now, a.watches[0].Group, mark)
-	case a.watches[0].Service == "":
-		return set.EnableWatch(now, a.watches[0].Group)
-	}
-	var out []watch.Notice
-	var errs []error
-	for _, key := range a.watches {
-		var notices []watch.Notice
-		var err error
-		if off {
-			notices, err = set.DisableService(now, key, mark)
-		} else {
-			notices, err = set.EnableService(now, key)
+func orderAbout(ctx context.Context, e *engine.Engine, a act, t engine.Target, w engine.Word) error {
+	switch a.verb {
+	case ack:
+		return e.Ack(ctx, watch.Key{Group: t.Group, Service: t.Service}, w)
+	case disable:
+		return e.Disable(ctx, t, w)
+	case enable:
+		return e.Enable(ctx, t, w)
+	case silence:
+		s := watch.Silence{Group: t.Group, Service: t.Service, Span: a.long}
+		if len(t.Hosts) > 0 {
+			s.Host = regexp.QuoteMeta(t.Hosts[0])
 		}
-		out, errs = append(out, notices...), append(errs, err)
+		_, err := e.AddSilence(ctx, s, w)
+		return err
+	case pause, resume, down, up, unknown, exit, trap:
 	}
-	return out, errors.Join(errs...)
+	return nil
 }
 
 // take writes down what happened, and has the pools follow, which may make more
