@@ -177,6 +177,7 @@ func TestEndToEndImport(t *testing.T) {
 	idle := file("idle.cf", "# nothing\nhostgroup web w1\n")
 	there := file("there.toml", "precious\n")
 	toml := filepath.Join(folder, "out.toml")
+	night := file("night.txt", "start 2026-11-22 01:00\nend +60m\n")
 	for _, tc := range []struct {
 		args      string
 		exit      int
@@ -187,6 +188,7 @@ func TestEndToEndImport(t *testing.T) {
 		{"import --mon " + good + " -o " + toml, 0, "", "not carried:"},
 		{"check -c " + toml, 0, "ok, 1 watch", ""},
 		{"check -c " + good, 0, "mon.cf:9:3: program: no program \"http.monitor\"", ""},
+		{"simulate -c " + good + " --results " + night, 0, "60 checks", ""},
 		{"import --mon " + good + " -o " + there, 1, "", "there.toml is there already: write --force to overwrite it"},
 		{"import --mon " + good + " -o " + folder + "/no/where", 1, "", "no such file"},
 		{"import --mon " + bad, 1, "", "bad.cf:5:3: mon refuses this: unknown syntax [intervall 1m]: did you mean \"interval\"?"},
