@@ -23,7 +23,7 @@ func must(t *testing.T, err error) {
 // TestOperatorsWordsOnACluster: what one director is told holds on both, is saved when
 // the command returns, and survives the death of the one that was told.
 func TestOperatorsWordsOnACluster(t *testing.T) {
-	silence := watch.Silence{Host: "w2", Span: time.Hour}
+	silence := watch.Silence{Host: "w2", Span: 20 * time.Minute}
 	tests := []struct {
 		name string
 		say  func(t *testing.T, d *director)
@@ -43,9 +43,9 @@ func TestOperatorsWordsOnACluster(t *testing.T) {
 		{
 			"disable for a time",
 			func(t *testing.T, d *director) {
-				must(t, d.Disable(t.Context(), Target{Group: "web", Service: "s"}, Word{By: "ann", For: time.Hour}))
+				must(t, d.Disable(t.Context(), Target{Group: "web", Service: "s"}, Word{By: "ann", For: 20 * time.Minute}))
 			},
-			func(*testing.T, *director) { time.Sleep(time.Hour) },
+			func(*testing.T, *director) { time.Sleep(20 * time.Minute) },
 		},
 		{
 			"silence",
@@ -63,7 +63,7 @@ func TestOperatorsWordsOnACluster(t *testing.T) {
 				_, err := d.AddSilence(t.Context(), silence, ann)
 				must(t, err)
 			},
-			func(*testing.T, *director) { time.Sleep(time.Hour) },
+			func(*testing.T, *director) { time.Sleep(20 * time.Minute) },
 		},
 		{
 			"pause",
@@ -96,7 +96,7 @@ func TestOperatorsWordsOnACluster(t *testing.T) {
 					p.boot(said, said.store)
 					p.pass(time.Minute)
 					p.own("dr2")
-					p.pass(5 * time.Minute)
+					p.pass(2 * time.Minute)
 					if got := p.b.mail.seen(); len(got) != 0 {
 						t.Errorf("dr2 told %q", got)
 					}
