@@ -17,12 +17,14 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/monitord/monitord/alerts"
+	_ "github.com/monitord/monitord/alerts/exec"
 	_ "github.com/monitord/monitord/alerts/ipvs"
 	_ "github.com/monitord/monitord/alerts/mail"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/engine"
 	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/lvs/record"
+	"github.com/monitord/monitord/internal/migrate/mon"
 	"github.com/monitord/monitord/monitors"
 	_ "github.com/monitord/monitord/monitors/exec"
 	_ "github.com/monitord/monitord/monitors/http"
@@ -32,7 +34,7 @@ import (
 
 func load(t *testing.T, file string, pool alerts.Pool) *config.Site {
 	t.Helper()
-	site, err := config.Load(file, config.Host{Hostname: "director", Env: os.LookupEnv, AnyNode: true, Pool: pool})
+	site, err := mon.Load(t.Context(), file, config.Host{Hostname: "director", Env: os.LookupEnv, AnyNode: true, Pool: pool})
 	if err != nil {
 		t.Fatal(err)
 	}
