@@ -176,7 +176,7 @@ func (a account) lines(out *Imported, src *source) {
 		l := Line{Line: i + 1, Text: text, Fate: Carried}
 		notes := of[i+1]
 		if len(notes) == 0 {
-			l.Fate, l.Why = Changed, src.unexpanded(i+1)
+			l.Fate, l.Why = unexpanded(text)
 		}
 		l.add(notes)
 		if src.converted[i+1] {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/monitord/monitord/internal/config"
 )
@@ -43,10 +45,18 @@ func (i *Imported) Load(host config.Host) (*config.Site, error) {
 	src := source{written: i.source}
 	site.Warnings = nil
 	for _, w := range i.Warnings {
+		if slices.ContainsFunc(found, func(p config.Problem) bool { return p.Line == w.Line && sameWords(p.Message, w.Text) }) {
+			continue
+		}
 		site.Warnings = append(site.Warnings, config.Problem{File: i.Name, Line: w.Line, Column: src.column(w.Line), Message: w.Text})
 	}
 	site.Warnings = append(site.Warnings, found...)
 	return site, nil
+}
+
+// sameWords: both mon and the loader warn of a group that no watch tests.
+func sameWords(loader, mon string) bool {
+	return strings.HasPrefix(loader, "no watch tests host group") && strings.HasSuffix(mon, "has no watch assigned to it!")
 }
 
 // read returns the text of a regular file that is not too large.

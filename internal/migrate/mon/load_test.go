@@ -83,6 +83,7 @@ func TestLoadRefused(t *testing.T) {
 		{"a range backwards", strings.Replace(small, "w1", "10.0.0.9-1", 1), `1:1: web[0]: "10.0.0.9-1" is no range of addresses`},
 		{"nothing to watch", "hostgroup web w1\n", `1:1: nothing is watched in this file`},
 		{"a service alone", "# c\nservice x\n  interval 1m\n", `2:1: nothing is watched in this file`},
+		{"TOML", "# c\n[hostgroups]\nweb = [\"w1\"]\n", `2:1: this is no mon.cf: it looks like TOML, which needs no import`},
 		{"NUL", small + "\x00", "9:1: there is a NUL byte"},
 		{"UTF-16", "\xff\xfew\x00a\x00", "UTF-16"},
 	} {
@@ -152,5 +153,36 @@ func wantMissing(t *testing.T, site *config.Site, path string) {
 	}
 	if r, err := w.Monitor.Check(context.Background(), monitorsRequest(w.Hosts)); err == nil || len(r.Hosts) > 0 {
 		t.Errorf("the monitor that is missing found %v, %v", r, err)
+	}
+}
+
+// TestLineEnds: a file that went through Windows is the same.
+func TestLineEnds(t *testing.T) {
+	text, err := os.ReadFile("testdata/corpus/mon/office.cf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := mustImport(t, "office.cf", text)
+	dos := "\xef\xbb\xbf" + strings.ReplaceAll(string(text), "\n", "\r\n")
+	got := mustImport(t, "office.cf", []byte(dos))
+	if diff := cmp.Diff(string(want.TOML), string(got.TOML)); diff != "" {
+		t.Errorf("with a byte order mark and CR LF (-without +with):\n%s", diff)
+	}
+	if diff := cmp.Diff(want.Lines, got.Lines); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestUntestedGroup: what mon and the loader both say is said once.
+func TestUntestedGroup(t *testing.T) {
+	site := mustLoad(t, mustImport(t, "mon.cf", []byte("hostgroup idle w9\n\n"+small)))
+	n := 0
+	for _, w := range site.Warnings {
+		if w.Line == 1 {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d warnings about the group that no watch tests: %v", n, site.Warnings)
 	}
 }

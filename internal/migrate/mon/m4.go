@@ -3,7 +3,6 @@ package mon
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -132,7 +131,10 @@ func (s *source) place(output []byte) {
 	s.text = text.Bytes()
 }
 
-// unexpanded accounts for a line that only told m4 something.
-func (s *source) unexpanded(line int) string {
-	return fmt.Sprintf("for m4, which expanded the file; write what line %d says into the TOML by hand if it is to stay a macro", line)
+// unexpanded accounts for a line of which m4 made nothing.
+func unexpanded(text string) (Fate, string) {
+	if strings.HasPrefix(text, "dnl") {
+		return NotCarried, "a comment of m4, which leaves it out"
+	}
+	return Changed, "m4 has put it where it is used"
 }

@@ -105,6 +105,11 @@ func newSource(ctx context.Context, name string, text []byte) (*source, error) {
 		whole.WriteString(plain)
 	}
 	s.text = []byte(whole.String())
+	if !Recognise(name, s.text) {
+		if line := slices.IndexFunc(s.written, func(l string) bool { return tableLine.MatchString(strings.TrimSpace(l)) }); line >= 0 {
+			return nil, s.problem(line+1, "this is no mon.cf: it looks like TOML, which needs no import")
+		}
+	}
 	if at := macros(name, s.written); at > 0 {
 		return s, s.expand(ctx, at)
 	}

@@ -24,17 +24,20 @@ func (i *Imported) Report() string {
 }
 
 func (i *Imported) part(b *strings.Builder, fate Fate, title string) {
-	said := false
+	var of []Line
 	for _, l := range i.Lines {
-		if l.Fate != fate {
-			continue
+		if l.Fate == fate {
+			of = append(of, l)
 		}
-		if !said {
-			fmt.Fprintf(b, "\n%s:\n", title)
-			said = true
-		}
+	}
+	if len(of) > 0 {
+		fmt.Fprintf(b, "\n%s:\n", title)
+	}
+	for at, l := range of {
 		fmt.Fprintf(b, "  line %d: %s\n", l.Line, l.Text)
-		if l.Why != "" {
+		// Lines in a row for one reason share it.
+		last := at+1 == len(of) || of[at+1].Line > l.Line+1 || of[at+1].Why != l.Why
+		if last || len(l.TOML) > 0 {
 			fmt.Fprintf(b, "      %s\n", l.Why)
 		}
 		if len(l.TOML) > 0 {
