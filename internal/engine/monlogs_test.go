@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -236,9 +237,10 @@ func TestALogOnAFullDisk(t *testing.T) {
 func TestAScribeIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var written []int
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		s := newScribe("x", quiet(), func(n []int) error {
-			if full {
+			if full.Load() {
 				return errDown
 			}
 			written = append(written, n...)
@@ -250,7 +252,7 @@ func TestAScribeIsBounded(t *testing.T) {
 			s.put(n)
 		}
 		synctest.Wait()
-		full = false
+		full.Store(false)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if len(written) != scribeRoom || written[0] != 2*scribeRoom || written[scribeRoom-1] != 3*scribeRoom-1 {
