@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -414,6 +415,9 @@ func TestInternationalAddresses(t *testing.T) {
 func viaScript(t testing.TB, script string) alerts.Alert {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sendmail")
+	// A fork between open and close would inherit the file (ETXTBSY).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}

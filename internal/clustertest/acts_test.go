@@ -60,7 +60,7 @@ func TestEndToEndClocksYearsApart(t *testing.T) {
 	}
 	// Only on dr1.
 	script := fmt.Sprintf("#!/bin/sh\n[ \"$(uname -n)\" != dr1 ] || exec env %s=%s %s \"$@\"\nexec %s \"$@\"\n", elsewhen, program, self, program)
-	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
+	if err := writeProgram(wrapper, script); err != nil {
 		t.Fatal(err)
 	}
 	s := open(t, lab.Settings{Binary: wrapper, Args: old})

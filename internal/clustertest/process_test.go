@@ -182,7 +182,7 @@ func withService(t *testing.T) edit {
 		path := filepath.Join(filepath.Dir(n.Folder), "dr1", "service")
 		service := fmt.Sprintf("  [[group.resource]]\n  type = \"exec\"\n  program = %q\n  class = \"lsb\"\n  stop_timeout = \"500ms\"\n", path)
 		// The check of the configuration wants the program.
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), writeProgram(path, "#!/bin/sh\n")); err != nil {
 			t.Error(err)
 		}
 		return replaced(t, "  [[group.resource]]\n  type = \"lvs\"", service+"  [[group.resource]]\n  type = \"lvs\"")(n, text)
@@ -224,7 +224,7 @@ func TestEndToEndHangingStopFenced(t *testing.T) {
 		pid, off = filepath.Join(folder, "pid"), filepath.Join(folder, "off")
 		program := filepath.Join(folder, "power")
 		script := fmt.Sprintf("#!/bin/sh\ncase $1 in\noff) echo $2 >>%[2]s; kill -9 $(cat %[1]s) ;;\nstatus) kill -0 $(cat %[1]s) 2>/dev/null && echo on || echo off ;;\nesac\n", pid, off)
-		if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		if err := writeProgram(program, script); err != nil {
 			t.Error(err)
 		}
 		return replaced(t, "[fence]\n", fmt.Sprintf("[fence]\nstonith = { program = %q }\n", program))(n, text)

@@ -19,7 +19,7 @@ func telling(t *testing.T, file string) edit {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "tell")
 	script := fmt.Sprintf("#!/bin/sh\nup=alert\nfor a; do [ \"$a\" != -u ] || up=upalert; done\necho \"$(uname -n) $up\" >>%s\n", file)
-	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+	if err := writeProgram(program, script); err != nil {
 		t.Fatal(err)
 	}
 	watch := fmt.Sprintf(`

@@ -17,6 +17,9 @@ func script(t *testing.T, text string) Program {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "power")
+	// A fork between open and close would inherit the file (ETXTBSY).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
 		t.Fatal(err)
 	}
