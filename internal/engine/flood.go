@@ -221,9 +221,9 @@ func (s *sum) keys() []watch.Key {
 	return out
 }
 
-// forget takes out what is said about a watch; it reports whether anything is left.
-func (s *sum) forget(key watch.Key) bool {
-	lines := slices.DeleteFunc(slices.Clone(s.Lines), func(l sumLine) bool { return l.Key == key })
+// forget takes out what is said about watches; it reports whether anything is left.
+func (s *sum) forget(watches map[watch.Key]string) bool {
+	lines := slices.DeleteFunc(slices.Clone(s.Lines), func(l sumLine) bool { _, ok := watches[l.Key]; return ok })
 	if len(lines) == 0 {
 		return false
 	}

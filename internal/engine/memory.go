@@ -179,16 +179,24 @@ func (e *Engine) remember() *state.Saver {
 
 func (e *Engine) save() error { return e.memory.Store.Save(watchesDocument, e.knowledge()) }
 
-// knowledge is a copy; what it points to is never changed.
+// knowledge is a copy; what it points to is never changed. The queue is that of the
+// same moment, and put into its form when nobody waits for that any more.
 func (e *Engine) knowledge() remembered {
+	k, queue, allowance := e.moment()
+	k.Queue = saveQueue(queue, allowance)
+	return k
+}
+
+func (e *Engine) moment() (k remembered, queue []waiter, allowance int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	k := remembered{Stopped: e.set.Stopped(), Watches: e.set.Save()}
+	k = remembered{Stopped: e.set.Stopped(), Watches: e.set.Save()}
 	k.DisabledGroups, k.DisabledHosts = e.set.Disabled()
-	k.Words, k.Quorums, k.Queue = e.set.Spoken(), e.savedQuorums(), e.outbox.saved()
+	k.Words, k.Quorums = e.set.Spoken(), e.savedQuorums()
+	queue, allowance = e.outbox.waiters()
 	e.saveConfirmed(&k)
 	k.operatorMemory = e.operatorMemory()
-	return k
+	return k, queue, allowance
 }
 
 // saveConfirmed notes what people were told before the alerts that wait: another

@@ -61,7 +61,7 @@ type message struct {
 	merged   int
 	attempts int
 	problem  string // why the last attempt failed
-	durable  bool   // it is on the disk, as far as a disk is there
+	durable  bool   // it is on the disk, or will be before it leaves
 	sending  bool
 }
 
@@ -325,6 +325,7 @@ func (m *message) merge(older *message) {
 		then[h.Name] = h
 	}
 	var names []string
+	m.event.Hosts = slices.Clone(m.event.Hosts) // the saver may look at the old one
 	for i := range m.event.Hosts {
 		h := &m.event.Hosts[i]
 		was := then[h.Name]
@@ -347,13 +348,12 @@ func (m *message) merge(older *message) {
 func (o *outbox) work(name string, b *box) {
 	pause := firstPause
 	for {
-		m, alert := o.first(name, b)
+		m, alert, fresh := o.first(name, b)
 		if m == nil {
 			return
 		}
-		if m.lasts() && !m.durable { // else a crash after it was sent would forget that it was due
+		if fresh { // else a crash after it was sent would forget that it was due
 			o.hooks.commit(o.ctx)
-			m.durable = true
 		}
 		d := o.attempt(m, alert)
 		o.report(d)
@@ -373,9 +373,9 @@ func (o *outbox) work(name string, b *box) {
 	}
 }
 
-// first returns the message to deliver next, and through what; nil if the box is
-// done with, for now at least.
-func (o *outbox) first(name string, b *box) (*message, alerts.Alert) {
+// first returns the message to deliver next, through what, and whether it has to be on
+// the disk before; nil if the box is done with, for now at least.
+func (o *outbox) first(name string, b *box) (m *message, through alerts.Alert, fresh bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed { // each message gets its one attempt, but no second
@@ -387,14 +387,16 @@ func (o *outbox) first(name string, b *box) (*message, alerts.Alert) {
 	// What was tried and stays is not overtaken.
 	if len(b.waiting) == 0 || o.ctx.Err() != nil || o.closed && b.waiting[0].tried() || o.isSilent(b.waiting[0]) {
 		b.worked = false
-		return nil, nil
+		return nil, nil, false
 	}
 	select { // what is new is in the line already
 	case <-b.wake:
 	default:
 	}
-	b.waiting[0].sending = true
-	return b.waiting[0], b.waiting[0].alert
+	m = b.waiting[0]
+	fresh = m.lasts() && !m.durable
+	m.sending, m.durable = true, true
+	return m, m.alert, fresh
 }
 
 // isLost reports whether a message of an outbox that closes was tried, and nobody
@@ -517,19 +519,26 @@ func (o *outbox) discard(drop func(*message) (why string)) {
 	}
 }
 
-// forget takes out what waits about a watch.
-func (o *outbox) forget(key watch.Key, why string) {
+// forget takes out what waits about watches of which another director has become the
+// owner: it tells people what this one could not deliver any more.
+func (o *outbox) forget(owners map[watch.Key]string) {
+	if len(owners) == 0 {
+		return
+	}
 	o.discard(func(m *message) string {
 		switch {
 		case !m.lasts():
-		case m.sum != nil && m.sum.forget(key):
+			return ""
+		case m.sum == nil:
+			if by, ok := owners[m.key()]; ok {
+				return by + " tells people of this watch"
+			}
+			return ""
+		case m.sum.forget(owners):
 			m.render()
 			return ""
-		case !slices.Contains(m.keys(), key):
-		default:
-			return why
 		}
-		return ""
+		return "other directors tell people of all these watches"
 	})
 }
 

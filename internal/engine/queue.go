@@ -34,12 +34,15 @@ const (
 
 // allowance is how long the texts of one message more may be, in bytes. It is called
 // with mu held.
-func (o *outbox) allowance() int {
-	n := len(o.boxes) + 1
+func (o *outbox) allowance() int { return max(maxTexts/(o.count()+1), leastText) }
+
+// count is about how many messages there are, with mu held.
+func (o *outbox) count() int {
+	n := len(o.boxes)
 	for _, w := range o.limiter.counts {
 		n += len(w.held)
 	}
-	return max(maxTexts/n, leastText)
+	return n
 }
 
 // cut shortens the texts of a message.
@@ -74,8 +77,6 @@ type savedMessage struct {
 	Problem     watch.Text `json:"problem,omitzero"`
 	Held        bool       `json:"held,omitzero"` // by the limiter
 	Event       savedEvent `json:"event"`
-
-	number uint64
 }
 
 // A savedEvent is an event on the disk, without what the configuration says of the
@@ -119,7 +120,8 @@ func (k savedKind) MarshalText() ([]byte, error) { return []byte(alerts.Kind(k).
 
 // UnmarshalText undoes MarshalText.
 func (k *savedKind) UnmarshalText(text []byte) error {
-	for known := alerts.Kind(0); known <= alerts.State; known++ {
+	const most = 100 // kinds that may come yet
+	for known := range alerts.Kind(most) {
 		if known.String() == string(text) {
 			*k = savedKind(known)
 			return nil
@@ -136,6 +138,7 @@ func saveEvent(e *alerts.Event, most int) savedEvent {
 		Events: e.Events, FirstFailure: e.FirstFailure, LastFailure: e.LastFailure, LastSuccess: e.LastSuccess,
 		Ack: watch.Text(e.Ack), TrapIntended: e.TrapIntended, Outage: e.Outage,
 	}
+	s.Hosts = slices.Grow(s.Hosts, len(e.Hosts))
 	for _, h := range e.Hosts {
 		s.Hosts = append(s.Hosts, savedHost{h.Name, h.State, h.Since, watch.Text(h.Reason), h.Concerned, h.Disabled})
 	}
@@ -155,34 +158,55 @@ func (s *savedEvent) event() alerts.Event {
 	return e
 }
 
-// saved is what waits, in order: a copy. What is being sent is in it.
-func (o *outbox) saved() []savedMessage {
+// A waiter is a message that waits, as it was at one moment: what its event points to
+// is never changed.
+type waiter struct {
+	message
+	held bool
+}
+
+// waiters are what waits, in no order. What is being sent is among them. It is quick,
+// since the engine stands still for it.
+func (o *outbox) waiters() (all []waiter, allowance int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var out []savedMessage
-	most := o.allowance()
-	save := func(m *message, held bool) {
+	all = make([]waiter, 0, o.count())
+	note := func(m *message, held bool) {
 		if !m.lasts() {
 			return
 		}
-		s := savedMessage{
-			Box: m.box, Name: m.name, Destination: m.destination, Action: m.action, Since: m.since, Hosts: m.hosts,
-			Merged: m.merged, Attempts: m.attempts, Problem: watch.Text(m.problem), Held: held, number: m.number,
-			Event: saveEvent(&m.event, most),
-		}
+		w := waiter{*m, held}
 		if m.sum != nil {
-			lines := *m.sum // its lines are replaced, never changed
-			s.Sum, s.Event.Output = &lines, ""
+			lines := *m.sum
+			w.sum = &lines
 		}
-		out = append(out, s)
+		all = append(all, w)
 	}
-	o.limiter.each(func(m *message) { save(m, true) })
+	o.limiter.each(func(m *message) { note(m, true) })
 	for _, b := range o.boxes {
 		for _, m := range b.waiting {
-			save(m, false)
+			note(m, false)
 		}
 	}
-	slices.SortFunc(out, func(a, b savedMessage) int { return cmp.Compare(a.number, b.number) })
+	return all, o.allowance()
+}
+
+// saved is what waits, in order.
+func (o *outbox) saved() []savedMessage { return saveQueue(o.waiters()) }
+
+func saveQueue(all []waiter, allowance int) []savedMessage {
+	slices.SortFunc(all, func(a, b waiter) int { return cmp.Compare(a.number, b.number) })
+	out := make([]savedMessage, len(all))
+	for i := range all {
+		m := &all[i]
+		out[i] = savedMessage{
+			Box: m.box, Name: m.name, Destination: m.destination, Action: m.action, Since: m.since, Hosts: m.hosts, Sum: m.sum,
+			Merged: m.merged, Attempts: m.attempts, Problem: watch.Text(m.problem), Held: m.held, Event: saveEvent(&m.event, allowance),
+		}
+		if m.sum != nil {
+			out[i].Event.Output = "" // it is rendered again
+		}
+	}
 	return out
 }
 
@@ -232,6 +256,9 @@ func (e *Engine) bindings() bindings {
 		for i := range w.Periods {
 			p := &w.Periods[i]
 			b.add(key, p.Alerts, p.UpAlerts, p.StartupAlerts, p.AckAlerts, p.DisableAlerts)
+			for _, stage := range p.Escalate {
+				b.add(key, stage.Actions)
+			}
 		}
 	}
 	for _, q := range e.quorums {

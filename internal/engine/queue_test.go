@@ -534,6 +534,40 @@ func TestASumTakesUpTheOneBefore(t *testing.T) {
 	})
 }
 
+// TestASumForgetsWhatOthersTell: the lines of watches that another director owns, and
+// itself when none is left.
+func TestASumForgetsWhatOthersTell(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+		r, set := mailServer()
+		set(true)
+		for n := range burst + 3 {
+			m := testMessage(r, alerts.Failure, "x")
+			m.event.Service, m.destination = fmt.Sprint(n), "mail"
+			m.box, m.action = boxOf(m.key(), "mail"), fmt.Sprint(n)
+			o.put(m)
+		}
+		time.Sleep(limitWindow + time.Second)
+		if n := len(o.saved()); n != burst+1 {
+			t.Errorf("%d wait", n)
+		}
+		owners := map[watch.Key]string{}
+		for n := range burst + 1 {
+			owners[watch.Key{Group: "g", Service: fmt.Sprint(n)}] = "dr2"
+		}
+		o.forget(owners)
+		left := o.saved()
+		if len(left) != 1 || left[0].Sum == nil || len(left[0].Sum.Lines) != 2 || left[0].Event.Summary != "2 more alerts in the last minute" {
+			t.Errorf("left: %+v", left)
+		}
+		owners[watch.Key{Group: "g", Service: fmt.Sprint(burst + 1)}] = "dr2"
+		owners[watch.Key{Group: "g", Service: fmt.Sprint(burst + 2)}] = "dr3"
+		o.forget(owners)
+		if n := len(o.saved()); n != 0 || len(o.pending()) != 0 {
+			t.Errorf("%d wait of others' watches", n)
+		}
+	})
+}
+
 // TestASavedEventIsWhole fills every field of an event: none may be forgotten when
 // one is added. What the configuration says is not saved.
 func TestASavedEventIsWhole(t *testing.T) {
@@ -798,4 +832,31 @@ func TestAJournalThatFails(t *testing.T) {
 		l.wantLogged(t, "the history of alerts cannot be written", "the history of alerts is written again")
 		l.end()
 	})
+}
+
+// BenchmarkSaveAHundredThousandMessages is what a queue costs that no flood limit
+// bounds, as with compat = "mon": one message of each of 100,000 watches.
+func BenchmarkSaveAHundredThousandMessages(b *testing.B) {
+	o := newOutbox(b.Context(), func(delivery) {})
+	o.silent = map[watch.Key]bool{}
+	for n := range 100_000 {
+		m := hostMessage(nil, alerts.Failure, alerts.HostDown, "h1")
+		m.event.Service, m.since = fmt.Sprint(n), time.Now()
+		m.box, m.action = boxOf(m.key(), "mail"), fmt.Sprint(n)
+		o.silent[m.key()] = true
+		o.put(m)
+	}
+	size, held := 0, time.Duration(0)
+	for b.Loop() {
+		began := time.Now()
+		queue, allowance := o.waiters()
+		held += time.Since(began)
+		text, err := json.Marshal(saveQueue(queue, allowance))
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = len(text)
+	}
+	b.ReportMetric(float64(size)/1e6, "MB")
+	b.ReportMetric(float64(held.Milliseconds())/float64(b.N), "ms-held/op")
 }

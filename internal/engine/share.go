@@ -123,9 +123,15 @@ func (e *Engine) Absorb(from string, at time.Time, document []byte) error {
 	defer e.mu.Unlock()
 	now, before := time.Now(), e.set.Version()
 	notices := e.set.Hear(now, s.Words)
+	foreign := map[watch.Key]string{}
 	for _, t := range s.Watches {
-		notices = append(notices, e.absorb(now, t)...)
+		before, _ := e.set.Told(now, t.Key)
+		notices = append(notices, e.set.Absorb(now, e.owners.Self, t)...)
+		if after, _ := e.set.Told(now, t.Key); after.By != "" && after.By != e.owners.Self && (after.By != before.By || after.Stamp != before.Stamp) {
+			foreign[t.Key] = after.By
+		}
 	}
+	e.outbox.forget(foreign)
 	for virtual, q := range s.Quorums {
 		e.absorbQuorum(virtual, q.shift(move))
 	}
@@ -137,18 +143,6 @@ func (e *Engine) Absorb(from string, at time.Time, document []byte) error {
 		e.pokeTrapClock() // what was said may be for a time
 	}
 	return nil
-}
-
-// absorb takes up what is known of one watch. What waits here goes if another director
-// has become the owner since: it tells people what this one could not deliver any more.
-func (e *Engine) absorb(now time.Time, t watch.Told) []watch.Notice {
-	before, _ := e.set.Told(now, t.Key)
-	notices := e.set.Absorb(now, e.owners.Self, t)
-	after, _ := e.set.Told(now, t.Key)
-	if foreign := after.By != "" && after.By != e.owners.Self; foreign && (after.By != before.By || after.Stamp != before.Stamp) {
-		e.outbox.forget(t.Key, after.By+" tells people of this watch")
-	}
-	return notices
 }
 
 func unpack(document []byte) (share, error) {
