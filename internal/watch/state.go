@@ -30,19 +30,19 @@ func (s *Set) Reconfigure(now time.Time, configs []Config, options Options) {
 // progress start from nothing, and acks and disabled services are gone;
 // disabled watches and hosts stay.
 func (s *Set) Reset(now time.Time, configs []Config) {
-	silences := map[Key]silence{}
+	ownerships := map[Key]ownership{}
 	for key, sv := range s.services {
-		silences[key] = sv.silence
+		ownerships[key] = sv.ownership
 	}
 	s.install(configs, nil)
 	for key, sv := range s.services {
-		sv.silence = silences[key]
+		sv.ownership = ownerships[key]
 	}
 	s.armTraps(now)
 }
 
 func (sv *service) inherit(before *service) {
-	sv.silence = before.silence
+	sv.ownership = before.ownership
 	if sv.Scope != before.Scope {
 		sv.disabled = before.disabled
 		return

@@ -69,8 +69,8 @@ type Outage struct {
 	Blamed      map[string]bool `json:"blamed,omitzero"`
 }
 
-// A silence is who else tells people of a watch, and what is known of that.
-type silence struct {
+// An ownership is who tells people of a watch, and what is known of that.
+type ownership struct {
 	// mute is why nobody is told by this director; empty if it is the owner.
 	mute string
 	// since is when it became the owner; zero: it is none, or a restart may have

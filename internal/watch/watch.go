@@ -86,7 +86,7 @@ type Mark struct {
 // A service is the state of one watch.
 type service struct {
 	Config
-	silence
+	ownership
 	subjects []*subject
 	byHost   map[string]*subject
 
