@@ -314,6 +314,9 @@ func (sv *service) turn(sub *subject, status Status, now time.Time) {
 	}
 	sv.changes = append(sv.changes, Change{Key: sv.Key, Host: sub.host, From: sub.status, To: status, Reason: sub.reason})
 	sub.status, sub.since = status, now
+	if status == Failed && sv.mute != "" && sub.told != nil {
+		sub.knownAck()
+	}
 }
 
 func (sv *service) countFailure(sub *subject, now time.Time, reason string) {

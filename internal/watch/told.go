@@ -347,6 +347,11 @@ func (sub *subject) goOn(told *Outage) {
 	sub.lastFailure = latest(sub.lastFailure, told.LastFailure)
 	sub.consecutive = max(sub.consecutive, told.Consecutive)
 	sub.failureOutput = string(told.Output)
+	sub.knownAck()
+}
+
+// knownAck takes over the ack of the failure that was told, which is seen here too.
+func (sub *subject) knownAck() {
 	if sub.ack == nil && sub.toldAck != nil && sub.toldAck.At.After(sub.unacked) {
 		sub.ack = sub.toldAck
 	}
