@@ -113,8 +113,8 @@ type watchTable struct {
 
 	AckExpires plugin.Duration `toml:"ack_expires" doc:"After what time an acknowledgement has been forgotten, and the failure is alerted again whatever alertevery and numalerts say; 0s is never; default the global ack_expires."`
 
-	TrapTimeout  plugin.Duration `toml:"traptimeout" doc:"Longest silence between two traps; default 0s: any."`
-	TrapDuration plugin.Duration `toml:"trapduration" doc:"How long a failure told by a trap is believed; default 0s: until the next trap."`
+	TrapTimeout  plugin.Duration `toml:"traptimeout" doc:"Longest silence between two traps, after which the watch fails; nothing listens for traps; default 0s: any."`
+	TrapDuration plugin.Duration `toml:"trapduration" doc:"How long a failure told by a trap is believed; nothing listens for traps; default 0s: until the next trap."`
 
 	Redistribute raw               `toml:"redistribute" doc:"An alert that is told every result."`
 	Env          map[string]string `toml:"env" doc:"Variables for the environment of programs: { NAME = \"value\" }; default none."`

@@ -158,8 +158,9 @@ func (b *builder) redistribute(t *watchTable, w *Watch) *watch.Action {
 	return &a
 }
 
-// sensible refuses a number of failures that never fit into their time (mon does
-// so too).
+// sensible refuses a number of failures that never fit into their time. So does
+// mon, though it looks at each line of alertafter by itself: of several, whose
+// shortest time may be too short, it takes what never alerts.
 func (b *builder) sensible(n *node, p *watch.Period, w *Watch) {
 	a := p.AlertAfter
 	pace := w.Interval
@@ -169,8 +170,15 @@ func (b *builder) sensible(n *node, p *watch.Period, w *Watch) {
 	if a.Count < 2 || a.Within == 0 || pace == 0 {
 		return
 	}
-	if needed := float64(a.Count-1) * float64(pace); needed >= float64(a.Within) {
-		b.blame(n, "alertafter", "alertafter: %d failures never come within %s, as the watch runs every %s: the first and the last are %s apart",
-			a.Count, a.Within, pace, time.Duration(min(needed, 1<<62)))
+	needed := float64(a.Count-1) * float64(pace)
+	if needed < float64(a.Within) {
+		return
 	}
+	never := fmt.Sprintf("alertafter: %d failures never come within %s, as the watch runs every %s: the first and the last are %s apart",
+		a.Count, a.Within, pace, time.Duration(min(needed, 1<<62)))
+	if b.site.Compat {
+		b.warning(n.at("alertafter"), "%s, so that nobody is ever alerted, in mon either", never)
+		return
+	}
+	b.blame(n, "alertafter", "%s", never)
 }

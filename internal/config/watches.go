@@ -128,7 +128,10 @@ func (b *builder) schedule(n *node, t *watchTable, w *Watch) {
 	case t.Monitor.node != nil:
 		b.problem(n.value, "the watch does not say when its monitor runs: write interval = \"30s\" or cron = \"*/5 * * * *\"")
 	case n.get("traptimeout") == nil && n.get("trapduration") == nil && !b.site.Compat:
-		b.problem(n.value, "the watch has no monitor: write interval and monitor, or traptimeout for one that lives by traps")
+		b.problem(n.value, "the watch has no monitor: write interval and monitor")
+	}
+	if w.TrapTimeout > 0 {
+		b.warning(n.at("traptimeout"), "traptimeout: nothing listens for traps, so that the watch fails every %s: take it out, and write a monitor for what the traps told", w.TrapTimeout)
 	}
 	for _, key := range []string{"failure_interval", "randskew"} {
 		if n.get(key) != nil && !interval {

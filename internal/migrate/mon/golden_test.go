@@ -53,8 +53,8 @@ func TestGoldenImport(t *testing.T) {
 	}
 }
 
-// sameMachines compares both ways of a mon.cf.
-func sameMachines(t *testing.T, text string) {
+// sameMachines compares both ways of a mon.cf, and reports whether mon takes it.
+func sameMachines(t *testing.T, text string) (taken bool) {
 	t.Helper()
 	folder := t.TempDir()
 	text = strings.NewReplacer("@ALERTDIR@", folder, "@MONDIR@", folder, "@DIR@", folder, "@PORT@", "2583", "@TRAPPORT@", "2584").Replace(text)
@@ -62,7 +62,7 @@ func sameMachines(t *testing.T, text string) {
 	imported, err := Import(t.Context(), "mon.cf", []byte(text))
 	if refused != nil {
 		wantRefusal(t, refused, err)
-		return
+		return false
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -87,6 +87,7 @@ func sameMachines(t *testing.T, text string) {
 	})); diff != "" {
 		t.Errorf("watches (-mon.cf +imported):\n%s\n%s", diff, imported.TOML)
 	}
+	return true
 }
 
 func wantRefusal(t *testing.T, refused, err error) {
