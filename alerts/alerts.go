@@ -21,9 +21,8 @@ import (
 //
 // Send is called by one goroutine at a time for one watch's use of an alert. It
 // returns when ctx is done at the latest. An error means that the event was not
-// delivered; the caller then retries with a growing pause (but see [ErrDelivered] and
-// [ErrRefused]), and if meanwhile a
-// newer event came up it is the newer one that is sent: so a Send must be
+// delivered; the caller then retries with a growing pause (but see [ErrDelivered],
+// [ErrRefused] and [BusyError]), and if meanwhile a newer event came up it is the newer one that is sent: so a Send must be
 // idempotent, and take what it needs from the event, which carries the whole
 // present state. It does not log, retry or outlive the call.
 type Alert interface {

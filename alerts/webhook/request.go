@@ -230,7 +230,28 @@ func (h *hook) judge(answer *http.Response) error {
 	if answer.StatusCode >= 300 && answer.StatusCode < 400 {
 		text += redirect(answer)
 	}
+	if wait := retryAfter(answer.Header, time.Now()); wait > 0 {
+		return &alerts.BusyError{Err: errors.New(text), Wait: wait}
+	}
 	return errors.New(text)
+}
+
+// retryAfter is how long the server asks to be left alone, a number of seconds or a date
+// (RFC 9110, 10.2.3); 0 if it does not, or not in a way that can be read. A date is
+// compared with the server's own clock if it tells that.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	text := header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(seconds) * time.Second // of what is out of range the most
+	}
+	until, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = date
+	}
+	return max(until.Sub(now), 0)
 }
 
 // redirect tells where a redirect leads: its host, for the rest may be as secret as

@@ -38,7 +38,8 @@
 // is wrong can be mended, and a reload delivers what waits (give the alert a name then:
 // by it the daemon knows that it is still the same). 400, 413, 415 and 422 say that the
 // receiver does not want this very body; it is given up, so that it does not hold up
-// those after it.
+// those after it. A server that asks with Retry-After to be left alone is, for up to 5
+// minutes.
 //
 // Every request has the header Idempotency-Key: each attempt to deliver one event has
 // the same, so that a receiver can drop the second.

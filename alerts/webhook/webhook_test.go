@@ -499,6 +499,40 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestRetryAfter: a server that is busy is believed, and one that says something else is
+// tried again as usual.
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		text, date string
+		want       time.Duration
+	}{
+		{"", "", 0},
+		{"0", "", 0},
+		{"7", "", 7 * time.Second},
+		{"99999999999999999999", "", (1<<32 - 1) * time.Second},
+		{"-7", "", 0},
+		{"1.5", "", 0},
+		{"soon", "", 0},
+		{"Sat, 21 Nov 2026 12:00:30 GMT", "", 30 * time.Second},
+		{"Sat, 21 Nov 2026 11:00:00 GMT", "", 0},
+		{"Sat, 21 Nov 2026 15:00:30 GMT", "Sat, 21 Nov 2026 15:00:00 GMT", 30 * time.Second},
+		{"Sat, 21 Nov 2026 12:00:30 GMT", "today", 30 * time.Second},
+	} {
+		header := http.Header{"Retry-After": {c.text}, "Date": {c.date}}
+		if got := retryAfter(header, now); got != c.want {
+			t.Errorf("%q at %q: got %s, want %s", c.text, c.date, got, c.want)
+		}
+	}
+	for status, want := range map[int]time.Duration{429: 30 * time.Second, 503: 30 * time.Second, 500: 0} {
+		err := newHook(t, func(c *Config) { c.URL = alerts.Secret(receive(t, status, "").URL) }).Send(t.Context(), failure())
+		busy, ok := errors.AsType[*alerts.BusyError](err)
+		if ok != (want > 0) || ok && busy.Wait != want {
+			t.Errorf("%d: got %#v, want a wait of %s", status, err, want)
+		}
+	}
+}
+
 func TestNoConnectionTellsNoSecret(t *testing.T) {
 	for _, url := range []string{
 		"http://" + dialtest.Refused(t, "127.0.0.1") + secretPath, "http://nowhere.invalid" + secretPath,

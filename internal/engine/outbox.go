@@ -362,15 +362,27 @@ func (o *outbox) work(name string, b *box) {
 			pause = firstPause
 			continue
 		}
+		rest, newer := pause, b.wake
+		if asked := asksToWait(d.err); asked > pause {
+			rest, newer = asked, nil // what is newer would be refused as well
+		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(rest):
 			pause = min(2*pause, longestWait)
-		case <-b.wake:
+		case <-newer:
 			pause = firstPause
 		case <-o.closing:
 		case <-o.ctx.Done():
 		}
 	}
+}
+
+// asksToWait is the pause that a receiver asks for, 0 for none.
+func asksToWait(err error) time.Duration {
+	if busy, ok := errors.AsType[*alerts.BusyError](err); ok {
+		return min(busy.Wait, longestWait)
+	}
+	return 0
 }
 
 // first returns the message to deliver next, through what, and whether it has to be on

@@ -144,6 +144,50 @@ func TestAComplaintIsNoReasonToSendAgain(t *testing.T) {
 	})
 }
 
+// TestABusyReceiverIsLeftAlone: as long as it asks, but 5 minutes at most, whatever is
+// newer; one that asks for less than the usual pause gets that.
+func TestABusyReceiverIsLeftAlone(t *testing.T) {
+	for _, c := range []struct{ asks, want time.Duration }{
+		{-time.Hour, firstPause}, {0, firstPause}, {time.Millisecond, firstPause}, {42 * time.Second, 42 * time.Second}, {1000 * time.Hour, longestWait},
+	} {
+		outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+			begin, again := time.Now(), time.Duration(0)
+			r := &recorder{fail: func(n int, _ alerts.Event) error {
+				if n == 1 {
+					return fmt.Errorf("hook: %w", &alerts.BusyError{Err: errDown, Wait: c.asks})
+				}
+				again = time.Since(begin)
+				return nil
+			}}
+			o.put(testMessage(r, alerts.Failure, "1"))
+			if c.want > firstPause {
+				time.Sleep(2 * firstPause)
+				o.put(testMessage(r, alerts.Failure, "2"))
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if again != c.want || r.n != 2 {
+				t.Errorf("asked for %s: tried again after %s, %d attempts; want %s, 2", c.asks, again, r.n, c.want)
+			}
+		})
+	}
+}
+
+// TestCloseDoesNotWaitForABusyReceiver: its pause is not the daemon's end's.
+func TestCloseDoesNotWaitForABusyReceiver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox(t.Context(), func(delivery) {})
+		r := &recorder{fail: func(int, alerts.Event) error { return &alerts.BusyError{Err: errDown, Wait: time.Hour} }}
+		o.put(testMessage(r, alerts.Failure, "1"))
+		synctest.Wait()
+		begin := time.Now()
+		o.close()
+		if took := time.Since(begin); took != 0 || r.n != 1 {
+			t.Errorf("closing took %s, %d attempts", took, r.n)
+		}
+	})
+}
+
 func TestAPanickingAlertHurtsNobodyElse(t *testing.T) {
 	outboxTest(t, func(t *testing.T, o *outbox, reports *[]delivery) {
 		bad := &recorder{fail: func(int, alerts.Event) error { panic("oh") }}

@@ -240,12 +240,12 @@ func (t *Teller) deliver(key lineKey, l *line, alert alerts.Alert, w waiting) {
 	for pause := firstPause; ; pause = min(2*pause, longestWait) {
 		err := t.attempt(alert, w.event)
 		d := Delivery{Group: key.group, Alert: key.alert, Event: w.event, Err: err}
-		d.Final = err == nil || errors.Is(err, alerts.ErrDelivered) || time.Since(w.since) > giveUp
+		d.Final = err == nil || errors.Is(err, alerts.ErrDelivered) || errors.Is(err, alerts.ErrRefused) || time.Since(w.since) > giveUp
 		t.report(d)
 		if d.Final {
 			return
 		}
-		t.rest(l, pause)
+		t.rest(l, pause, err)
 		if alert, err = t.again(key, l); err != nil {
 			d.Err, d.Final = fmt.Errorf("%w: %w", err, d.Err), true
 			t.report(d)
@@ -254,13 +254,18 @@ func (t *Teller) deliver(key lineKey, l *line, alert alerts.Alert, w waiting) {
 	}
 }
 
-// rest waits before another attempt; something newer, or the end, cuts it short.
-func (t *Teller) rest(l *line, pause time.Duration) {
+// rest waits before another attempt; something newer, or the end, cuts it short. For as
+// long as the receiver asks to be left alone, up to longestWait, only the end does.
+func (t *Teller) rest(l *line, pause time.Duration, err error) {
+	newer := l.wake
+	if busy, ok := errors.AsType[*alerts.BusyError](err); ok && busy.Wait > pause {
+		pause, newer = min(busy.Wait, longestWait), nil
+	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.wake:
+	case <-newer:
 	case <-t.closing:
 	}
 }

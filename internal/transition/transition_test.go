@@ -225,6 +225,50 @@ func TestComplaintsAndPanics(t *testing.T) {
 	})
 }
 
+// TestWhatIsRefusedIsGivenUp: no other attempt can mend it.
+func TestWhatIsRefusedIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{do: func(context.Context, alerts.Event) error { return fmt.Errorf("hook: %w", alerts.ErrRefused) }}
+		var log diary
+		teller := New(alert("note", s), log.note)
+		teller.Tell(to(director.Active, "a"))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if want := "web note a: hook: refused for good true"; log.text() != want {
+			t.Errorf("reported\n%s", log.text())
+		}
+		closed(t, teller)
+	})
+}
+
+// TestABusyReceiverIsLeftAlone: as long as it asks, but 5 minutes at most, whatever is
+// newer.
+func TestABusyReceiverIsLeftAlone(t *testing.T) {
+	for asks, want := range map[time.Duration]time.Duration{42 * time.Second: 42 * time.Second, 1000 * time.Hour: longestWait} {
+		synctest.Test(t, func(t *testing.T) {
+			begin, again := time.Now(), time.Duration(0)
+			s := &sink{do: func(_ context.Context, e alerts.Event) error {
+				if e.Reason == "a" {
+					return &alerts.BusyError{Err: errors.New("down"), Wait: asks}
+				}
+				again = time.Since(begin)
+				return nil
+			}}
+			var log diary
+			teller := New(alert("note", s), log.note)
+			teller.Tell(to(director.Active, "a"))
+			time.Sleep(time.Second)
+			teller.Tell(to(director.Standby, "b"))
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if again != want {
+				t.Errorf("asked for %s: told of what is newer after %s, want %s\n%s", asks, again, want, log.text())
+			}
+			closed(t, teller)
+		})
+	}
+}
+
 func TestGivesUpAfterADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{do: func(context.Context, alerts.Event) error { return errors.New("down") }}
