@@ -51,7 +51,7 @@ type Engine struct {
 	saver atomic.Pointer[state.Saver]
 	// chronicle writes the history, monLogs mon's files.
 	chronicle *scribe[HistoryEntry]
-	monLogs   *scribe[logLine]
+	monLogs   *monLogs
 	slow      atomic.Bool // it was said that the disk holds up alerts
 
 	mu         sync.Mutex // protects what follows
@@ -105,7 +105,7 @@ func build(site *config.Site, log logrus.FieldLogger, memory Memory, timing sche
 	e.now, e.told = timing.Wall, e.logNews
 	e.confirmed, e.quorate, e.news = map[watch.Key][]watch.ToldSubject{}, map[string]*quorumState{}, make(chan struct{}, 1)
 	sending, stop := context.WithCancel(context.Background())
-	e.chronicle, e.monLogs = newScribe("the history of alerts", log, e.writeHistory), newScribe("mon's log", log, writeLogs)
+	e.chronicle, e.monLogs = newScribe("the history of alerts", log, e.writeHistory), newMonLogs(log)
 	e.outbox, e.stopSending = newOutbox(sending, e.delivered, hooks{keeps: memory.Store != nil, commit: e.commit, settled: e.settled, ended: e.ended}), stop
 	e.post = e.outbox.put
 	timing.Panicked = e.panicked

@@ -15,8 +15,10 @@ const (
 	// each window after.
 	burst       = 60
 	limitWindow = time.Minute
-	// sumLines is how many lines people get to read of a sum.
+	// sumLines is how many lines people get to read of a sum, sumText how much of each
+	// alert, in bytes.
 	sumLines = 1000
+	sumText  = 500
 )
 
 // A limiter keeps a flood from people: beyond burst messages a minute to one
@@ -31,11 +33,26 @@ type limiter struct {
 // A window is a minute of one destination.
 type window struct {
 	sent int
-	// held are kept for the sum: the newest of each action, in the order in which
-	// the actions came up.
+	// held are kept for the sum: the newest of each slot, in the order in which these
+	// came up.
 	held  []*message
-	at    map[string]int // of held, by action
+	at    map[slot]int // of held
 	timer *time.Timer
+}
+
+// A slot is what one message of a sum is the last word about: an action. Of a watch that
+// counts for each host by itself it is one kind of word, since a trap about one host
+// says nothing of the failure of another.
+type slot struct {
+	action string
+	kind   savedKind // 0 of a watch that is one whole
+}
+
+func (m *message) slot() slot {
+	if m.hosts {
+		return slot{m.action, savedKind(m.event.Kind)}
+	}
+	return slot{action: m.action}
 }
 
 func newLimiter(turned func(destination string)) *limiter {
@@ -45,7 +62,7 @@ func newLimiter(turned func(destination string)) *limiter {
 func (l *limiter) window(destination string, lasts time.Duration) *window {
 	w := l.counts[destination]
 	if w == nil {
-		w = &window{at: map[string]int{}}
+		w = &window{at: map[slot]int{}}
 		w.timer = time.AfterFunc(lasts, func() { l.turned(destination) })
 		l.counts[destination] = w
 	}
@@ -72,9 +89,9 @@ func (l *limiter) restore(m *message, now time.Time) {
 }
 
 func (w *window) hold(m *message) (older *message) {
-	at, ok := w.at[m.action]
+	at, ok := w.at[m.slot()]
 	if !ok {
-		w.at[m.action] = len(w.held)
+		w.at[m.slot()] = len(w.held)
 		w.held = append(w.held, m)
 		return nil
 	}
@@ -100,7 +117,7 @@ func (l *limiter) deleteFunc(gone func(*message) bool) {
 		w.held = slices.DeleteFunc(w.held, gone)
 		clear(w.at)
 		for i, m := range w.held {
-			w.at[m.action] = i
+			w.at[m.slot()] = i
 		}
 	}
 }
@@ -137,7 +154,7 @@ func (l *limiter) close() [][]*message {
 	return out
 }
 
-// A sum is a message about many: the last word of each action.
+// A sum is a message about many: the last word of each slot.
 type sum struct {
 	Lines []sumLine `json:"lines"`
 	// Since is when the first of them came up.
@@ -151,9 +168,38 @@ type sumLine struct {
 	Action  string     `json:"action"`
 	Kind    savedKind  `json:"kind"`
 	Summary watch.Text `json:"summary,omitzero"`
+	// Hosts are those concerned, of a watch that counts for each by itself.
+	Hosts []string `json:"hosts,omitzero"`
 }
 
-// sumUp makes one message of many, which are of different actions.
+func (l *sumLine) slot() slot {
+	if len(l.Hosts) > 0 {
+		return slot{l.Action, l.Kind}
+	}
+	return slot{action: l.Action}
+}
+
+// line is what a sum says of a message.
+func (m *message) line() sumLine {
+	l := sumLine{Key: m.key(), Action: m.action, Kind: savedKind(m.event.Kind), Summary: watch.Text(oneLine(shortened(m.event.Summary, sumText)))}
+	if m.hosts {
+		l.Hosts = m.concerned()
+	}
+	return l
+}
+
+// merge takes over the hosts of an older line of the same slot.
+func (l *sumLine) merge(older *sumLine) {
+	if len(l.Hosts) == 0 {
+		return
+	}
+	l.Hosts = slices.Concat(older.Hosts, l.Hosts)
+	slices.Sort(l.Hosts)
+	l.Hosts = slices.Compact(l.Hosts)
+	l.Summary = watch.Text(shortened(strings.Join(l.Hosts, " "), sumText))
+}
+
+// sumUp makes one message of many, which are of different slots.
 func sumUp(held []*message) *message {
 	if len(held) == 1 {
 		return held[0]
@@ -161,7 +207,7 @@ func sumUp(held []*message) *message {
 	first := held[0]
 	s := &sum{Since: first.since}
 	for _, m := range held {
-		s.Lines = append(s.Lines, sumLine{Key: m.key(), Action: m.action, Kind: savedKind(m.event.Kind), Summary: watch.Text(m.event.Summary)})
+		s.Lines = append(s.Lines, m.line())
 	}
 	exit, name := 1, "sum of "+first.destination
 	m := &message{
@@ -201,13 +247,21 @@ func (m *message) render() {
 
 // addSum takes over what an older sum says and this one does not.
 func (m *message) addSum(older *message) {
-	newer := map[string]bool{}
-	for _, line := range m.sum.Lines {
-		newer[line.Action] = true
+	newer := map[slot]int{}
+	for i := range m.sum.Lines {
+		newer[m.sum.Lines[i].slot()] = i
 	}
-	lines := slices.Clone(older.sum.Lines)
-	lines = slices.DeleteFunc(lines, func(l sumLine) bool { return newer[l.Action] })
-	m.sum.Lines = append(lines, m.sum.Lines...)
+	mine := slices.Clone(m.sum.Lines) // the saver may look at the old ones
+	var lines []sumLine
+	for i := range older.sum.Lines {
+		line := &older.sum.Lines[i]
+		if at, ok := newer[line.slot()]; ok {
+			mine[at].merge(line)
+			continue
+		}
+		lines = append(lines, *line)
+	}
+	m.sum.Lines = append(lines, mine...)
 	m.sum.Since, m.sum.Late = older.sum.Since, true
 	m.render()
 }

@@ -61,38 +61,64 @@ type HistoryQuery struct {
 }
 
 // History returns the alerts of the past, oldest first, and those that wait. An error
-// is the disk's; what is returned then is what could be read.
+// is the disk's; what is returned then is what could be read, and what the disk does not
+// have yet.
 func (e *Engine) History(q HistoryQuery) ([]HistoryEntry, error) {
-	q.Since = latestOf(q.Since, time.Now().Add(-historyAge))
+	asked := time.Now()
+	q.Since = latestOf(q.Since, asked.Add(-historyAge))
+	// In the order in which an alert moves on: one may be seen twice, but none is missed.
 	waits := e.outbox.history()
-	var out []HistoryEntry
+	unwritten := e.chronicle.unwritten()
+	known, moved := map[mark]bool{}, map[mark]bool{}
 	var oldest time.Time // of the own ones
 	note := func(h *HistoryEntry) {
 		if oldest.IsZero() || h.At.Before(oldest) {
 			oldest = h.At
 		}
+		if !h.Ended.IsZero() && !h.Ended.Before(asked) {
+			moved[h.mark(time.Time{})] = true
+		}
 	}
+	for i := range unwritten {
+		note(&unwritten[i])
+		known[unwritten[i].mark(unwritten[i].Ended)] = true
+	}
+	var out []HistoryEntry
+	err := e.readHistory(func(h HistoryEntry) {
+		if note(&h); !known[h.mark(h.Ended)] {
+			out = q.add(out, h)
+		}
+	})
 	for i := range waits {
 		note(&waits[i])
 	}
-	var err error
-	if e.memory.History != nil {
-		_, err = e.memory.History.Read(func(raw json.RawMessage) bool {
-			var h HistoryEntry
-			if json.Unmarshal(raw, &h) == nil { // of another version: nothing to show
-				note(&h)
-				out = q.add(out, h)
-			}
-			return true
-		})
+	waits = slices.DeleteFunc(waits, func(h HistoryEntry) bool { return moved[h.mark(time.Time{})] })
+	return q.newest(slices.Concat(q.filter(e.monHistory(oldest)), out, q.filter(unwritten), q.filter(waits))), err
+}
+
+// readHistory calls f with what the journal has, in the order in which it ended.
+func (e *Engine) readHistory(f func(HistoryEntry)) error {
+	if e.memory.History == nil {
+		return nil
 	}
-	out = slices.Concat(q.filter(e.monHistory(oldest)), out)
-	out = slices.Concat(out, q.filter(waits))
-	slices.SortStableFunc(out, func(a, b HistoryEntry) int { return a.At.Compare(b.At) })
-	if q.Last > 0 && len(out) > q.Last {
-		out = out[len(out)-q.Last:]
-	}
-	return out, err
+	_, err := e.memory.History.Read(func(raw json.RawMessage) bool {
+		var h HistoryEntry
+		if json.Unmarshal(raw, &h) == nil { // of another version: nothing to show
+			f(h)
+		}
+		return true
+	})
+	return err
+}
+
+// A mark tells alerts of the history apart.
+type mark struct {
+	at, ended                           int64
+	group, service, kind, alert, period string
+}
+
+func (h *HistoryEntry) mark(ended time.Time) mark {
+	return mark{h.At.UnixNano(), ended.UnixNano(), h.Group, h.Service, h.Kind, h.Alert, h.Period}
 }
 
 // monHistory is what stands in mon's history file from before the own history; all if
@@ -118,16 +144,26 @@ func (q *HistoryQuery) filter(all []HistoryEntry) []HistoryEntry {
 	return slices.DeleteFunc(all, func(h HistoryEntry) bool { return !q.wants(&h) })
 }
 
-// add keeps the newest twice as many as are asked for: two that were decided one
-// after the other may have ended the other way round.
+// add keeps about as many as are asked for, of the newest. They come as they ended: what
+// was given up after a day comes behind what was decided since.
 func (q *HistoryQuery) add(out []HistoryEntry, h HistoryEntry) []HistoryEntry {
 	if !q.wants(&h) {
 		return out
 	}
-	if q.Last > 0 && len(out) >= 4*q.Last {
-		out = append(out[:0], out[len(out)-2*q.Last:]...)
+	if q.Last > 0 && len(out)/2 >= q.Last {
+		out = q.newest(out)
 	}
 	return append(out, h)
+}
+
+// newest sorts entries by when they were decided, and leaves the last that are asked
+// for.
+func (q *HistoryQuery) newest(all []HistoryEntry) []HistoryEntry {
+	slices.SortStableFunc(all, func(a, b HistoryEntry) int { return a.At.Compare(b.At) })
+	if q.Last > 0 && len(all) > q.Last {
+		all = append(all[:0], all[len(all)-q.Last:]...)
+	}
+	return all
 }
 
 func latestOf(a, b time.Time) time.Time {
@@ -167,7 +203,11 @@ func (o *outbox) history() []HistoryEntry {
 	out := make([]HistoryEntry, len(all))
 	for i, m := range all {
 		why := m.problem
-		if why == "" && o.isSilent(m) {
+		switch {
+		case why != "" || !o.isSilent(m):
+		case o.resting:
+			why = "the daemon starts"
+		default:
 			why = "this director does not own the watch"
 		}
 		out[i] = m.entry(waiting, why)

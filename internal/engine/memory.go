@@ -101,7 +101,7 @@ func (e *Engine) recall(now time.Time) {
 	e.set.Restore(watches)
 	e.set.RestoreWords(old.Words)
 	e.recallQuorums(old.Quorums, saved)
-	e.recallQueue(old.Queue, forgotten, now)
+	e.recallQueue(old.Queue, forgotten, saved, now)
 	e.recallConfirmed(old)
 	e.recallOperators(now, old, log)
 }

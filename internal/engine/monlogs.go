@@ -11,7 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/watch"
@@ -29,28 +32,58 @@ import (
 //
 //	TYPE GROUP SERVICE EPOCH ALERT (ARGUMENTS) SUMMARY
 
-// A logLine is for one of mon's logs.
-type logLine struct{ path, text string }
+// monLogs has a scribe for each file: one that cannot be written costs its own lines.
+type monLogs struct {
+	log logrus.FieldLogger
 
-// writeLogs opens each file anew, as mon does: logrotate may have moved it.
-func writeLogs(lines []logLine) error {
-	for len(lines) > 0 {
-		path := lines[0].path
-		var text strings.Builder
-		n := 0
-		for n < len(lines) && lines[n].path == path {
-			text.WriteString(lines[n].text)
-			n++
-		}
-		if err := appendTo(path, text.String()); err != nil {
-			return err
-		}
-		lines = lines[n:]
-	}
-	return nil
+	mu      sync.Mutex // protects what follows
+	files   map[string]*scribe[string]
+	stop    <-chan struct{} // nil before run
+	ended   bool
+	writing sync.WaitGroup
 }
 
-// appendTo adds text to a file, wholly or not at all.
+func newMonLogs(log logrus.FieldLogger) *monLogs {
+	return &monLogs{log: log, files: map[string]*scribe[string]{}}
+}
+
+// put adds a line to a file. It does not wait.
+func (l *monLogs) put(path, line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.files[path]
+	if s == nil {
+		s = newScribe("mon's log "+path, l.log, func(lines []string) error { return appendTo(path, strings.Join(lines, "")) })
+		l.files[path] = s
+		l.employ(s)
+	}
+	s.put(line)
+}
+
+// employ has somebody work for a scribe while run lasts.
+func (l *monLogs) employ(s *scribe[string]) {
+	if l.stop != nil && !l.ended {
+		l.writing.Go(func() { s.run(l.stop) })
+	}
+}
+
+// run writes until stop is closed, and then what is left, once.
+func (l *monLogs) run(stop <-chan struct{}) {
+	l.mu.Lock()
+	l.stop = stop
+	for _, s := range l.files {
+		l.employ(s)
+	}
+	l.mu.Unlock()
+	<-stop
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	l.writing.Wait()
+}
+
+// appendTo adds text to a file, wholly or not at all. It opens it anew, as mon does:
+// logrotate may have moved it.
 func appendTo(path, text string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -74,7 +107,7 @@ func (e *Engine) beginDowntimes(now time.Time) {
 	if e.site.DTLogFile == "" {
 		return
 	}
-	e.monLogs.put(logLine{e.site.DTLogFile, fmt.Sprintf("#\n# downtime log start %d\n# time back up, group, service, first failure, downtime, interval, summary\n#\n", now.Unix())})
+	e.monLogs.put(e.site.DTLogFile, fmt.Sprintf("#\n# downtime log start %d\n# time back up, group, service, first failure, downtime, interval, summary\n#\n", now.Unix()))
 }
 
 // An outage is the failure of a watch before a result.
@@ -112,9 +145,9 @@ func (e *Engine) logDowntime(now time.Time, w *config.Watch, before *outage) {
 	if first.IsZero() {
 		first = now
 	}
-	e.monLogs.put(logLine{e.site.DTLogFile, fmt.Sprintf("%d %s %s %d %d %s %s\n",
+	e.monLogs.put(e.site.DTLogFile, fmt.Sprintf("%d %s %s %d %d %s %s\n",
 		now.Unix(), w.Group, w.Service, first.Unix(), now.Unix()-first.Unix(),
-		strconv.FormatFloat(interval.Seconds(), 'f', -1, 64), oneLine(before.summary))})
+		strconv.FormatFloat(interval.Seconds(), 'f', -1, 64), oneLine(before.summary)))
 }
 
 // logCall writes of an alert that is called.
@@ -123,8 +156,8 @@ func (e *Engine) logCall(n *watch.Notice) {
 		return
 	}
 	program, arguments := call(n.Action.Name)
-	e.monLogs.put(logLine{e.site.HistoricFile, fmt.Sprintf("%s %s %s %d %s (%s) %s\n",
-		n.Kind, n.Group, n.Service, n.At.Unix(), program, arguments, oneLine(n.Summary))})
+	e.monLogs.put(e.site.HistoricFile, fmt.Sprintf("%s %s %s %d %s (%s) %s\n",
+		n.Kind, n.Group, n.Service, n.At.Unix(), program, arguments, oneLine(n.Summary)))
 }
 
 // call is the name of an alert in mon's words: a program and its arguments. Of what

@@ -224,10 +224,7 @@ func TestALogOnAFullDisk(t *testing.T) {
 			time.Sleep(time.Minute)
 			s.result(t, n%2, "x")
 		}
-		s.monLogs.mu.Lock()
-		waiting := len(s.monLogs.waiting)
-		s.monLogs.mu.Unlock()
-		if waiting != 29 { // the head, 10 failures, 9 recoveries and their 9 downtimes
+		if waiting := len(s.monLogs.files["/dev/full"].unwritten()); waiting != 29 { // the head, 10 failures, 9 recoveries and their 9 downtimes
 			t.Errorf("%d lines wait for the disk", waiting)
 		}
 		s.end()
@@ -259,5 +256,47 @@ func TestAScribeIsBounded(t *testing.T) {
 			t.Errorf("%d lines were written", len(written))
 		}
 		close(stop)
+	})
+}
+
+// TestOneLogDoesNotHoldUpTheOther: a file that cannot be written costs its own lines,
+// and none is written twice.
+func TestOneLogDoesNotHoldUpTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		good, bad := filepath.Join(dir, "good"), filepath.Join(dir, "bad")
+		if err := os.Mkdir(bad, 0o700); err != nil { // no file
+			t.Fatal(err)
+		}
+		e, err := New(&config.Site{}, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := make(chan struct{})
+		done := e.write(stop)
+		var want strings.Builder
+		for n := range 3 * scribeBatch {
+			e.monLogs.put(bad, "x\n")
+			if n%100 == 0 {
+				line := fmt.Sprintln(n)
+				e.monLogs.put(good, line)
+				want.WriteString(line)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if got, err := os.ReadFile(good); err != nil || string(got) != want.String() {
+			t.Errorf("%d lines are written of %d, %v", strings.Count(string(got), "\n"), strings.Count(want.String(), "\n"), err)
+		}
+		if err := os.Remove(bad); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if got, err := os.ReadFile(bad); err != nil || len(got) != 2*3*scribeBatch {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		close(stop)
+		<-done
 	})
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ const (
 	sendTimeout = 2 * time.Minute
 	firstPause  = time.Second
 	longestWait = 5 * time.Minute
-	// giveUp is how long a message is tried; people who were not told for a day
-	// find out from the log, or from the next alert.
+	// giveUp is how long a message is tried, by daemons that live: people who were not
+	// told for a day find out from the log, or from the next alert.
 	giveUp = 24 * time.Hour
 )
 
@@ -63,6 +64,10 @@ type message struct {
 	problem  string // why the last attempt failed
 	durable  bool   // it is on the disk, or will be before it leaves
 	sending  bool
+	// What happened while it was being sent counts if that was in vain: stale is true
+	// after a reload, obsolete is why it is not tried again.
+	stale    bool
+	obsolete string
 }
 
 func (m *message) tried() bool { return m.attempts > 0 }
@@ -125,7 +130,11 @@ type outbox struct {
 	limiter *limiter
 	// silent are the watches of which another director tells people, or nobody:
 	// what waits of them goes on waiting.
-	silent  map[watch.Key]bool
+	silent map[watch.Key]bool
+	// resting is true from restore to own: it is not known yet whose the messages are.
+	resting bool
+	// bind gives messages the alerts of the configuration; nil before the first reload.
+	bind    func(*message) (why string)
 	number  uint64
 	closed  bool
 	workers sync.WaitGroup
@@ -244,7 +253,12 @@ func (o *outbox) employ(name string, b *box) {
 // isSilent reports whether a message has to wait because this director does not tell
 // people of any watch that it is about.
 func (o *outbox) isSilent(m *message) bool {
-	if !m.lasts() || len(o.silent) == 0 {
+	switch {
+	case !m.lasts():
+		return false
+	case o.resting:
+		return true
+	case len(o.silent) == 0:
 		return false
 	}
 	return !slices.ContainsFunc(m.keys(), func(key watch.Key) bool { return !o.silent[key] })
@@ -255,7 +269,7 @@ func (o *outbox) isSilent(m *message) bool {
 func (o *outbox) own(silent map[watch.Key]bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.silent = silent
+	o.silent, o.resting = silent, false
 	for name, b := range o.boxes {
 		o.employ(name, b)
 	}
@@ -324,7 +338,6 @@ func (m *message) merge(older *message) {
 	for _, h := range older.event.Hosts {
 		then[h.Name] = h
 	}
-	var names []string
 	m.event.Hosts = slices.Clone(m.event.Hosts) // the saver may look at the old one
 	for i := range m.event.Hosts {
 		h := &m.event.Hosts[i]
@@ -335,13 +348,21 @@ func (m *message) merge(older *message) {
 		case !m.follows() && was.Concerned && was.State == h.State:
 			h.Concerned = true
 		}
-		if h.Concerned {
-			names = append(names, h.Name)
-		}
 	}
-	if m.hosts && !m.follows() && len(names) > 0 {
+	if names := m.concerned(); m.hosts && !m.follows() && len(names) > 0 {
 		m.event.Summary = strings.Join(names, " ")
 	}
+}
+
+// concerned are the names of the hosts that a message is about.
+func (m *message) concerned() []string {
+	var names []string
+	for i := range m.event.Hosts {
+		if m.event.Hosts[i].Concerned {
+			names = append(names, m.event.Hosts[i].Name)
+		}
+	}
+	return names
 }
 
 // work delivers a box's messages until none is left that may leave.
@@ -443,6 +464,11 @@ func (o *outbox) settle(b *box, d delivery) {
 		b.waiting = slices.Delete(b.waiting, at, at+1)
 		return
 	}
+	if why := o.overtaken(m); why != "" {
+		o.hooks.ended(m, dropped, why)
+		b.waiting = slices.Delete(b.waiting, at, at+1)
+		return
+	}
 	for _, newer := range b.waiting[at+1:] {
 		if newer.supersedes(m) {
 			o.mergedInto(newer, m)
@@ -450,6 +476,19 @@ func (o *outbox) settle(b *box, d delivery) {
 			return
 		}
 	}
+}
+
+// overtaken has what happened while a message was being sent take effect; it returns
+// why the message is not tried again.
+func (o *outbox) overtaken(m *message) (why string) {
+	if m.stale {
+		m.stale = false
+		why = o.bind(m)
+	}
+	if m.obsolete != "" {
+		return m.obsolete
+	}
+	return why
 }
 
 func (d delivery) fate() fate {
@@ -508,15 +547,15 @@ func (o *outbox) each(f func(*message)) {
 	}
 }
 
-// discard takes out what drop returns a reason for. What is being sent stays.
-func (o *outbox) discard(drop func(*message) (why string)) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// discard takes out what drop returns a reason for. What is being sent stays, and
+// later is called for it instead.
+func (o *outbox) discard(drop func(*message) (why string), later func(*message)) {
 	gone := func(m *message) bool {
-		why := ""
-		if !m.sending {
-			why = drop(m)
+		if m.sending {
+			later(m)
+			return false
 		}
+		why := drop(m)
 		if why != "" && m.lasts() {
 			o.hooks.ended(m, dropped, why)
 		}
@@ -537,26 +576,38 @@ func (o *outbox) forget(owners map[watch.Key]string) {
 	if len(owners) == 0 {
 		return
 	}
+	told := func(m *message) string {
+		if by, ok := owners[m.key()]; ok && m.lasts() {
+			return by + " tells people of this watch"
+		}
+		return ""
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.discard(func(m *message) string {
 		switch {
-		case !m.lasts():
-			return ""
 		case m.sum == nil:
-			if by, ok := owners[m.key()]; ok {
-				return by + " tells people of this watch"
-			}
-			return ""
+			return told(m)
 		case m.sum.forget(owners):
 			m.render()
 			return ""
 		}
 		return "other directors tell people of all these watches"
+	}, func(m *message) {
+		if m.sum == nil { // a sum may tell twice
+			m.obsolete = cmp.Or(told(m), m.obsolete)
+		}
 	})
 }
 
 // rebind makes what waits go through the alerts of a new configuration; what has
 // no alert any more is dropped. bind returns why.
-func (o *outbox) rebind(bind func(*message) (why string)) { o.discard(bind) }
+func (o *outbox) rebind(bind func(*message) (why string)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.bind = bind
+	o.discard(bind, func(m *message) { m.stale = true })
+}
 
 // close accepts nothing more and waits until all has been tried once, or the
 // context given to newOutbox is done. Call it once.

@@ -206,35 +206,6 @@ func TestAPanickingAlertHurtsNobodyElse(t *testing.T) {
 	})
 }
 
-func TestAFloodIsSummedUp(t *testing.T) {
-	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
-		r := &recorder{}
-		for i := range 1000 {
-			m := testMessage(r, alerts.Failure, fmt.Sprintf("host%d", i))
-			m.box, m.action, m.destination = fmt.Sprintf("g:s%d mail", i), fmt.Sprintf("a%d", i), "mail ops"
-			m.event.Service = fmt.Sprintf("s%d", i)
-			o.put(m)
-		}
-		synctest.Wait()
-		if n := len(r.seen()); n != burst {
-			t.Errorf("%d messages at once, want %d", n, burst)
-		}
-		time.Sleep(2 * limitWindow)
-		synctest.Wait()
-		if got := r.seen(); len(got) != burst+1 || !strings.Contains(got[burst], "940 more alerts") {
-			t.Errorf("after a minute %d messages, the last %q", len(got), got[len(got)-1])
-		}
-		time.Sleep(2 * limitWindow)
-		m := testMessage(r, alerts.Failure, "later")
-		m.destination = "mail ops"
-		o.put(m)
-		synctest.Wait()
-		if got := r.seen(); got[len(got)-1] != "failure later" {
-			t.Errorf("a quiet destination is still limited")
-		}
-	})
-}
-
 func TestCloseWaitsForWhatIsBeingSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -348,33 +319,6 @@ func TestAPoolHearsTheLastWord(t *testing.T) {
 		defer mu.Unlock()
 		if !slices.Equal(told, []alerts.HostState{alerts.HostUp, alerts.HostDown}) {
 			t.Errorf("the pool was told %v, want up and then down", told)
-		}
-	})
-}
-
-func TestAReloadKeepsTheSumOfAFlood(t *testing.T) {
-	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
-		failing := true
-		r := &recorder{fail: func(_ int, e alerts.Event) error {
-			if failing && e.Group == "monitord" {
-				return errDown
-			}
-			return nil
-		}}
-		for i := range burst + 10 {
-			m := testMessage(r, alerts.Failure, fmt.Sprintf("host%d", i))
-			m.box, m.action, m.destination = fmt.Sprintf("g:s%d mail", i), fmt.Sprintf("a%d", i), "mail ops"
-			o.put(m)
-		}
-		time.Sleep(limitWindow + 10*time.Second)
-		o.rebind(bindings{}.bind)
-		r.mu.Lock()
-		failing = false
-		r.mu.Unlock()
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		if got := r.seen(); len(got) != burst+1 || !strings.Contains(got[burst], "10 more alerts") {
-			t.Errorf("%d messages, the last %q", len(got), got[len(got)-1])
 		}
 	})
 }

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sirupsen/logrus"
 
@@ -58,6 +60,11 @@ func (m *message) cut(most int) {
 func shortened[T ~string](text T, most int) T {
 	if len(text) <= most {
 		return text
+	}
+	for range utf8.UTFMax - 1 { // no half letters
+		if most > 0 && !utf8.RuneStart(text[most]) {
+			most--
+		}
 	}
 	return text[:most] + T(fmt.Sprintf("\n[%d bytes more]", len(text)-most))
 }
@@ -211,13 +218,13 @@ func saveQueue(all []waiter, allowance int) []savedMessage {
 }
 
 // message undoes saved, but for the alert. Nothing may lie ahead of now, or it would
-// be tried for longer than giveUp.
-func (s *savedMessage) message(now time.Time) *message {
+// be tried for longer than giveUp; and while nobody lived, for away, nobody tried.
+func (s *savedMessage) message(now time.Time, away time.Duration) *message {
 	m := &message{
 		box: s.Box, name: s.Name, destination: s.Destination, action: s.Action, since: s.Since, hosts: s.Hosts, sum: s.Sum,
 		merged: s.Merged, attempts: s.Attempts, problem: string(s.Problem), durable: true, event: s.Event.event(),
 	}
-	if m.since.After(now) {
+	if m.since = m.since.Add(away); m.since.After(now) {
 		m.since = now
 	}
 	if m.sum != nil {
@@ -226,11 +233,12 @@ func (s *savedMessage) message(now time.Time) *message {
 	return m
 }
 
-// restore puts a message back in its place: at the end of its line. Nobody works on
-// it before own.
+// restore puts a message back in its place: at the end of its line. It does not leave
+// before own.
 func (o *outbox) restore(m *message, held bool, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.resting = true
 	o.number++
 	m.number = o.number
 	if held {
@@ -251,7 +259,7 @@ type bindings struct {
 }
 
 func (e *Engine) bindings() bindings {
-	b := bindings{actions: e.actions, boxes: map[string]string{}, names: map[string]alerts.Alert{}}
+	b := bindings{actions: maps.Clone(e.actions), boxes: map[string]string{}, names: map[string]alerts.Alert{}}
 	for key, w := range e.watches {
 		for i := range w.Periods {
 			p := &w.Periods[i]
@@ -301,12 +309,12 @@ func (b bindings) bind(m *message) (why string) {
 	return "the configuration has no alert " + m.name + " for " + m.key().String() + " any more"
 }
 
-// recallQueue takes up what the engine before could not deliver; forgotten is why
-// not, empty if it does.
-func (e *Engine) recallQueue(old []savedMessage, forgotten string, now time.Time) {
-	bound, kept := e.bindings(), 0
+// recallQueue takes up what the engine before could not deliver until saved; forgotten
+// is why not, empty if it does.
+func (e *Engine) recallQueue(old []savedMessage, forgotten string, saved, now time.Time) {
+	bound, kept, away := e.bindings(), 0, max(now.Sub(saved), 0)
 	for i := range old {
-		m := old[i].message(now)
+		m := old[i].message(now, away)
 		why := forgotten
 		if why == "" {
 			why = bound.bind(m)

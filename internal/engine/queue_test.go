@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,57 +21,6 @@ import (
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
 )
-
-// A fakeJournal keeps records in memory, as JSON, and fails as told.
-type fakeJournal struct {
-	mu   sync.Mutex
-	text []json.RawMessage
-	err  error
-}
-
-func (j *fakeJournal) Append(records ...any) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.err != nil {
-		return j.err
-	}
-	for _, r := range records {
-		text, err := json.Marshal(r)
-		if err != nil {
-			return err
-		}
-		j.text = append(j.text, text)
-	}
-	return nil
-}
-
-func (j *fakeJournal) Read(f func(json.RawMessage) bool) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, text := range j.text {
-		if !f(text) {
-			break
-		}
-	}
-	return 0, nil
-}
-
-// wantHistory compares "kind summary: fate", and how often it was tried.
-func wantHistory(t *testing.T, e *Engine, want ...string) {
-	t.Helper()
-	synctest.Wait()
-	all, err := e.History(HistoryQuery{})
-	if err != nil {
-		t.Error(err)
-	}
-	var got []string
-	for _, h := range all {
-		got = append(got, fmt.Sprintf("%s %s: %s, %d attempts", h.Kind, h.Summary, h.Fate, h.Attempts))
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("history (-want +got):\n%s", diff)
-	}
-}
 
 // A mailServer is a recorder that is down or not.
 func mailServer() (r *recorder, set func(down bool)) {
@@ -494,80 +441,6 @@ func TestTheQueueIsBounded(t *testing.T) {
 	})
 }
 
-// TestASumTakesUpTheOneBefore that could not be delivered.
-func TestASumTakesUpTheOneBefore(t *testing.T) {
-	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
-		r, set := mailServer()
-		events := &eventRecorder{}
-		set(true)
-		put := func(n int, kind alerts.Kind) {
-			m := testMessage(bothAlerts{r, events}, kind, "x")
-			m.event.Service, m.destination = fmt.Sprint(n), "mail"
-			m.box, m.action = boxOf(m.key(), "mail"), fmt.Sprint(n)
-			o.put(m)
-		}
-		for n := range burst + 20 {
-			put(n, alerts.Failure)
-		}
-		time.Sleep(limitWindow + time.Second)
-		for n := range burst + 10 {
-			put(n, alerts.Up)
-		}
-		time.Sleep(limitWindow)
-		set(false)
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		var last alerts.Event
-		for _, e := range events.got {
-			if e.Group == "monitord" {
-				last = e
-			}
-		}
-		for _, want := range []string{"up g:65:", "failure g:75:", "21 more alerts since"} {
-			if !strings.Contains(string(last.Output), want) {
-				t.Errorf("no %q in the sum:\n%s", want, last.Output)
-			}
-		}
-		if strings.Contains(string(last.Output), "failure g:65:") {
-			t.Errorf("the sum tells what is not true any more:\n%s", last.Output)
-		}
-	})
-}
-
-// TestASumForgetsWhatOthersTell: the lines of watches that another director owns, and
-// itself when none is left.
-func TestASumForgetsWhatOthersTell(t *testing.T) {
-	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
-		r, set := mailServer()
-		set(true)
-		for n := range burst + 3 {
-			m := testMessage(r, alerts.Failure, "x")
-			m.event.Service, m.destination = fmt.Sprint(n), "mail"
-			m.box, m.action = boxOf(m.key(), "mail"), fmt.Sprint(n)
-			o.put(m)
-		}
-		time.Sleep(limitWindow + time.Second)
-		if n := len(o.saved()); n != burst+1 {
-			t.Errorf("%d wait", n)
-		}
-		owners := map[watch.Key]string{}
-		for n := range burst + 1 {
-			owners[watch.Key{Group: "g", Service: fmt.Sprint(n)}] = "dr2"
-		}
-		o.forget(owners)
-		left := o.saved()
-		if len(left) != 1 || left[0].Sum == nil || len(left[0].Sum.Lines) != 2 || left[0].Event.Summary != "2 more alerts in the last minute" {
-			t.Errorf("left: %+v", left)
-		}
-		owners[watch.Key{Group: "g", Service: fmt.Sprint(burst + 1)}] = "dr2"
-		owners[watch.Key{Group: "g", Service: fmt.Sprint(burst + 2)}] = "dr3"
-		o.forget(owners)
-		if n := len(o.saved()); n != 0 || len(o.pending()) != 0 {
-			t.Errorf("%d wait of others' watches", n)
-		}
-	})
-}
-
 // TestASavedEventIsWhole fills every field of an event: none may be forgotten when
 // one is added. What the configuration says is not saved.
 func TestASavedEventIsWhole(t *testing.T) {
@@ -772,68 +645,6 @@ func TestTheEndKeepsWhatWaits(t *testing.T) {
 	})
 }
 
-// TestHistoryOfAnAlert: when, why, and delivered after how many attempts; and the ones
-// that never were.
-func TestHistoryOfAnAlert(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		journal := &fakeJournal{}
-		mail := &recorder{fail: func(n int, _ alerts.Event) error {
-			if n < 3 {
-				return errDown
-			}
-			return nil
-		}}
-		m := &fakeMonitor{check: down("w2")}
-		l := reborn(t, &fakeStore{}, journal, mortal(m, mail, newPoolSink()))
-		time.Sleep(500 * time.Millisecond)
-		m.set(down("w2"))
-		time.Sleep(time.Second)
-		wantHistory(t, l.Engine, "failure w2: waiting, 1 attempts")
-		time.Sleep(10 * time.Second)
-		wantHistory(t, l.Engine, "failure w2: delivered, 3 attempts")
-		m.set(down())
-		time.Sleep(10 * time.Second)
-		wantHistory(t, l.Engine, "failure w2: delivered, 3 attempts", "up w2: delivered, 1 attempts")
-		all, err := l.History(HistoryQuery{Last: 1})
-		if err != nil || len(all) != 1 || all[0].Kind != "up" || all[0].Alert != "mail" || all[0].Reason == "" || !slices.Equal(all[0].Hosts, []string{"w2"}) {
-			t.Errorf("the last: %+v, %v", all, err)
-		}
-		if all, _ := l.History(HistoryQuery{Watch: watch.Key{Group: "web", Service: "x"}}); len(all) != 0 {
-			t.Errorf("of another watch: %+v", all)
-		}
-		if all, _ := l.History(HistoryQuery{Since: time.Now().Add(-5 * time.Second)}); len(all) != 0 {
-			t.Errorf("of the last 5s: %+v", all)
-		}
-		if all, _ := l.History(HistoryQuery{Since: time.Now().Add(-20 * time.Second)}); len(all) != 2 { // one ended since
-			t.Errorf("of the last 20s: %+v", all)
-		}
-		l.end()
-		l = reborn(t, &fakeStore{}, journal, mortal(m, mail, newPoolSink()))
-		wantHistory(t, l.Engine, "failure w2: delivered, 3 attempts", "up w2: delivered, 1 attempts")
-		l.end()
-	})
-}
-
-// TestAJournalThatFails is said once, and gets what it missed when it is there again.
-func TestAJournalThatFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		journal := &fakeJournal{err: errors.New("disk full")}
-		m := &fakeMonitor{check: down("w2")}
-		l := reborn(t, &fakeStore{}, journal, mortal(m, &recorder{}, newPoolSink()))
-		time.Sleep(5 * time.Second)
-		m.set(down())
-		time.Sleep(time.Minute)
-		wantHistory(t, l.Engine)
-		journal.mu.Lock()
-		journal.err = nil
-		journal.mu.Unlock()
-		time.Sleep(2 * time.Minute)
-		wantHistory(t, l.Engine, "failure w2: delivered, 1 attempts", "up w2: delivered, 1 attempts")
-		l.wantLogged(t, "the history of alerts cannot be written", "the history of alerts is written again")
-		l.end()
-	})
-}
-
 // BenchmarkSaveAHundredThousandMessages is what a queue costs that no flood limit
 // bounds, as with compat = "mon": one message of each of 100,000 watches.
 func BenchmarkSaveAHundredThousandMessages(b *testing.B) {
@@ -859,4 +670,130 @@ func BenchmarkSaveAHundredThousandMessages(b *testing.B) {
 	}
 	b.ReportMetric(float64(size)/1e6, "MB")
 	b.ReportMetric(float64(held.Milliseconds())/float64(b.N), "ms-held/op")
+}
+
+// TestAReloadMovesWhatIsBeingSent: a mail server hangs, and the operator names another
+// one. What the first had in hand goes to the second, or nowhere if the alert is gone.
+func TestAReloadMovesWhatIsBeingSent(t *testing.T) {
+	for _, removed := range []bool{false, true} {
+		t.Run(fmt.Sprint("removed ", removed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				journal := &fakeJournal{}
+				hung := &recorder{}
+				m := &fakeMonitor{check: down("w2")}
+				l := reborn(t, &fakeStore{}, journal, mortal(m, bothAlerts{blockedAlert{}, hung}, newPoolSink()))
+				time.Sleep(5 * time.Second) // it is being sent
+				working := &recorder{}
+				changed := mortal(m, working, newPoolSink())
+				var want []string
+				if removed {
+					changed.Periods[0].Alerts, changed.Periods[0].UpAlerts = nil, nil
+					delete(changed.Actions, "web/a")
+					delete(changed.Actions, "web/u")
+				} else {
+					want = []string{"failure w2"}
+				}
+				l.Reload(&config.Site{Watches: []config.Watch{changed}})
+				time.Sleep(2*sendTimeout + longestWait)
+				synctest.Wait()
+				working.want(t, want...)
+				if n := len(l.outbox.saved()); n != 0 {
+					t.Errorf("%d messages wait for an alert that is not in the configuration", n)
+				}
+				all, err := l.History(HistoryQuery{})
+				if err != nil || len(all) != 1 || removed != (all[0].Fate == string(dropped)) {
+					t.Errorf("history: %+v, %v", all, err)
+				}
+				l.end()
+			})
+		})
+	}
+}
+
+// TestNothingLeavesBeforeTheOwnerIsKnown: what a restart finds waiting for the end of
+// a flood's minute does not leave before it is known whose alerts they are.
+func TestNothingLeavesBeforeTheOwnerIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, journal, mail := &fakeStore{}, &fakeJournal{}, &recorder{}
+		m := &fakeMonitor{check: down("w1")}
+		all := flood(burst+20, m, mail)
+		for i := range all {
+			all[i].Periods[0].AlertEvery.Interval = time.Hour
+		}
+		l := reborn(t, store, journal, all...)
+		time.Sleep(31 * time.Second)
+		l.kill()
+		before := len(mail.seen())
+		time.Sleep(2 * limitWindow)
+		e, err := Resume(&config.Site{Watches: all}, quiet(), Memory{Store: store, MaxAge: time.Hour, History: journal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(limitWindow) // it takes its time to find the other director
+		synctest.Wait()
+		if got := mail.seen(); len(got) != before {
+			t.Errorf("told before Run: %q", got[before:])
+		}
+		e.Own(owners("dr1", "dr2"))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); e.Run(ctx, time.Second) }()
+		time.Sleep(5 * limitWindow)
+		synctest.Wait()
+		if got := mail.seen(); len(got) != before {
+			t.Errorf("told by who does not own the watches: %q", got[before:])
+		}
+		e.Own(owners("dr1", "dr1"))
+		time.Sleep(5 * limitWindow)
+		synctest.Wait()
+		if got := mail.seen(); len(got) != before+1 || !strings.Contains(got[before], "20 more alerts") {
+			t.Errorf("the owner told %q", got[before:])
+		}
+		stop()
+		<-ended
+	})
+}
+
+// TestAPowerCutDoesNotCountAsTrying: what is older than a day is not given up at the first
+// attempt of a new life. The network may come up after the daemon.
+func TestAPowerCutDoesNotCountAsTrying(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, journal := &fakeStore{}, &fakeJournal{}
+		mail, set := mailServer()
+		set(true)
+		m := &fakeMonitor{check: down("w2")}
+		w := mortal(m, mail, newPoolSink())
+		w.Periods[0].NumAlerts = 1
+		l := liveAs(t, Memory{Store: store, History: journal}, w)
+		time.Sleep(5 * time.Second)
+		l.kill()
+		time.Sleep(2 * giveUp)
+		l = liveAs(t, Memory{Store: store, History: journal}, w)
+		time.Sleep(30 * time.Second)
+		set(false)
+		time.Sleep(2 * longestWait)
+		synctest.Wait()
+		mail.want(t, "failure w2")
+		l.end()
+	})
+}
+
+// TestWhatAnotherToldWhileThisOneSent is not tried again.
+func TestWhatAnotherToldWhileThisOneSent(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+		mail := &recorder{}
+		o.put(testMessage(bothAlerts{blockedAlert{}, mail}, alerts.Failure, "h1"))
+		time.Sleep(time.Second)
+		o.forget(map[watch.Key]string{{Group: "g", Service: "s"}: "dr2"})
+		o.forget(map[watch.Key]string{{Group: "g", Service: "other"}: "dr2"})
+		if n := len(o.saved()); n != 1 {
+			t.Errorf("%d wait while one is sent", n)
+		}
+		time.Sleep(2 * sendTimeout)
+		synctest.Wait()
+		if n := len(o.saved()); n != 0 {
+			t.Errorf("%d wait of what dr2 told", n)
+		}
+		mail.want(t)
+	})
 }

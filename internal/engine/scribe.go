@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -30,6 +31,7 @@ type scribe[T any] struct {
 
 	mu      sync.Mutex // protects what follows
 	waiting []T
+	writing []T // a batch that is neither written nor waits
 	lost    int
 }
 
@@ -86,18 +88,28 @@ func (s *scribe[T]) writeAll() error {
 	for {
 		s.mu.Lock()
 		batch := s.waiting[:min(len(s.waiting), scribeBatch):min(len(s.waiting), scribeBatch)]
-		s.waiting = s.waiting[len(batch):]
+		s.waiting, s.writing = s.waiting[len(batch):], batch
 		s.mu.Unlock()
 		if len(batch) == 0 {
 			return nil
 		}
-		if err := s.write(batch); err != nil {
-			s.mu.Lock()
+		err := s.write(batch)
+		s.mu.Lock()
+		if s.writing = nil; err != nil {
 			s.waiting = append(batch, s.waiting...)
-			s.mu.Unlock()
+		}
+		s.mu.Unlock()
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// unwritten are the lines that may not be written yet.
+func (s *scribe[T]) unwritten() []T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Concat(s.writing, s.waiting)
 }
 
 func (s *scribe[T]) say(err error) {

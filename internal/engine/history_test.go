@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/watch"
+)
+
+// A fakeJournal keeps records in memory, as JSON, and fails as told.
+type fakeJournal struct {
+	mu   sync.Mutex
+	text []json.RawMessage
+	err  error
+}
+
+func (j *fakeJournal) Append(records ...any) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err != nil {
+		return j.err
+	}
+	for _, r := range records {
+		text, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		j.text = append(j.text, text)
+	}
+	return nil
+}
+
+func (j *fakeJournal) Read(f func(json.RawMessage) bool) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, text := range j.text {
+		if !f(text) {
+			break
+		}
+	}
+	return 0, nil
+}
+
+// wantHistory compares "kind summary: fate", and how often it was tried.
+func wantHistory(t *testing.T, e *Engine, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	all, err := e.History(HistoryQuery{})
+	if err != nil {
+		t.Error(err)
+	}
+	var got []string
+	for _, h := range all {
+		got = append(got, fmt.Sprintf("%s %s: %s, %d attempts", h.Kind, h.Summary, h.Fate, h.Attempts))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("history (-want +got):\n%s", diff)
+	}
+}
+
+// TestHistoryOfAnAlert: when, why, and delivered after how many attempts; and the ones
+// that never were.
+func TestHistoryOfAnAlert(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := &fakeJournal{}
+		mail := &recorder{fail: func(n int, _ alerts.Event) error {
+			if n < 3 {
+				return errDown
+			}
+			return nil
+		}}
+		m := &fakeMonitor{check: down("w2")}
+		l := reborn(t, &fakeStore{}, journal, mortal(m, mail, newPoolSink()))
+		time.Sleep(500 * time.Millisecond)
+		m.set(down("w2"))
+		time.Sleep(time.Second)
+		wantHistory(t, l.Engine, "failure w2: waiting, 1 attempts")
+		time.Sleep(10 * time.Second)
+		wantHistory(t, l.Engine, "failure w2: delivered, 3 attempts")
+		m.set(down())
+		time.Sleep(10 * time.Second)
+		wantHistory(t, l.Engine, "failure w2: delivered, 3 attempts", "up w2: delivered, 1 attempts")
+		all, err := l.History(HistoryQuery{Last: 1})
+		if err != nil || len(all) != 1 || all[0].Kind != "up" || all[0].Alert != "mail" || all[0].Reason == "" || !slices.Equal(all[0].Hosts, []string{"w2"}) {
+			t.Errorf("the last: %+v, %v", all, err)
+		}
+		if all, _ := l.History(HistoryQuery{Watch: watch.Key{Group: "web", Service: "x"}}); len(all) != 0 {
+			t.Errorf("of another watch: %+v", all)
+		}
+		if all, _ := l.History(HistoryQuery{Since: time.Now().Add(-5 * time.Second)}); len(all) != 0 {
+			t.Errorf("of the last 5s: %+v", all)
+		}
+		if all, _ := l.History(HistoryQuery{Since: time.Now().Add(-20 * time.Second)}); len(all) != 2 { // one ended since
+			t.Errorf("of the last 20s: %+v", all)
+		}
+		l.end()
+		l = reborn(t, &fakeStore{}, journal, mortal(m, mail, newPoolSink()))
+		wantHistory(t, l.Engine, "failure w2: delivered, 3 attempts", "up w2: delivered, 1 attempts")
+		l.end()
+	})
+}
+
+// TestAJournalThatFails is said once, and gets what it missed when it is there again.
+func TestAJournalThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := &fakeJournal{err: errors.New("disk full")}
+		m := &fakeMonitor{check: down("w2")}
+		l := reborn(t, &fakeStore{}, journal, mortal(m, &recorder{}, newPoolSink()))
+		time.Sleep(5 * time.Second)
+		m.set(down())
+		time.Sleep(time.Minute)
+		want := []string{"failure w2: delivered, 1 attempts", "up w2: delivered, 1 attempts"}
+		wantHistory(t, l.Engine, want...) // it does not wait for the disk
+		if n := len(journal.text); n != 0 {
+			t.Errorf("%d lines are on a full disk", n)
+		}
+		journal.mu.Lock()
+		journal.err = nil
+		journal.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		wantHistory(t, l.Engine, want...)
+		if n := len(journal.text); n != len(want) {
+			t.Errorf("%d lines are written, want %d", n, len(want))
+		}
+		l.wantLogged(t, "the history of alerts cannot be written", "the history of alerts is written again")
+		l.end()
+	})
+}
+
+// TestTheLastOfTheHistory are the last that were decided, whenever they ended.
+func TestTheLastOfTheHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := &fakeJournal{}
+		e, err := Resume(&config.Site{}, quiet(), Memory{History: journal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		add := func(service string, decided, ended time.Time) {
+			if err := journal.Append(HistoryEntry{At: decided, Ended: ended, Service: service}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now := time.Now()
+		for n := range 3 {
+			add("today", now.Add(time.Duration(n)*time.Second), now.Add(time.Duration(n)*time.Second))
+		}
+		for n := range 50 {
+			add("given up", now.Add(-24*time.Hour+time.Duration(n)*time.Second), now.Add(time.Hour))
+		}
+		all, err := e.History(HistoryQuery{Last: 3})
+		if err != nil || len(all) != 3 || all[0].Service != "today" {
+			t.Errorf("the last three: %+v, %v", all, err)
+		}
+		e.stopSending()
+	})
+}
+
+// A movingJournal has the history move on while it is read.
+type movingJournal struct {
+	fakeJournal
+	before func()
+}
+
+func (j *movingJournal) Read(f func(json.RawMessage) bool) (int, error) {
+	if j.before != nil {
+		j.before()
+	}
+	return j.fakeJournal.Read(f)
+}
+
+// TestAnAlertIsInTheHistoryOnce, even if it is delivered while that is read.
+func TestAnAlertIsInTheHistoryOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := &movingJournal{}
+		mail, set := mailServer()
+		set(true)
+		m := &fakeMonitor{check: down("w2")}
+		l := reborn(t, &fakeStore{}, journal, mortal(m, mail, newPoolSink()))
+		time.Sleep(5 * time.Second)
+		journal.before = func() {
+			set(false)
+			time.Sleep(time.Minute)
+		}
+		all, err := l.History(HistoryQuery{})
+		if err != nil || len(all) != 1 || all[0].Fate != string(delivered) {
+			t.Errorf("delivered while it was read: %+v, %v", all, err)
+		}
+		unwritten := HistoryEntry{At: time.Now(), Ended: time.Now(), Group: "g", Service: "unwritten"}
+		l.chronicle.mu.Lock()
+		l.chronicle.waiting = append(l.chronicle.waiting, unwritten)
+		l.chronicle.mu.Unlock()
+		journal.before = func() {
+			l.chronicle.put() // it gets written
+			time.Sleep(time.Second)
+		}
+		all, err = l.History(HistoryQuery{Watch: unwritten.Watch()})
+		if err != nil || len(all) != 1 {
+			t.Errorf("written while it was read: %+v, %v", all, err)
+		}
+		l.end()
+	})
+}
