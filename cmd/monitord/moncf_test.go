@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -195,7 +196,10 @@ func TestEndToEndImport(t *testing.T) {
 		{"import --mon " + idle, 1, "[hostgroups]", "idle.cf:1:1: nothing is watched in this file"},
 		{"import --mon " + folder + "/nowhere.cf", 1, "", "nowhere.cf: no such file"},
 		{"import", 2, "", "--mon FILE"},
-		{"import " + good, 2, "", "--help"},
+		{"import " + good, 2, "", "write --mon " + good},
+		{"import --mon " + good + " " + bad, 2, "", "import takes one file"},
+		{"import --mon " + good + " -o " + folder + " --force", 1, "", "no file that could be overwritten"},
+		{"import --mon " + good + " -o -", 0, "compat = \"mon\"", "not carried:"},
 		{"import --mon " + good + " --json -o " + there + " --force", 0, `"fate": "not carried"`, ""},
 		{"check -c " + there, 0, "ok, 1 watch", ""},
 	} {
@@ -204,6 +208,7 @@ func TestEndToEndImport(t *testing.T) {
 			t.Errorf("monitord %s: exit %d, want %d\nstdout %s\nstderr %s", tc.args, exit, tc.exit, out, errs)
 		}
 	}
+	private(t, folder, toml, there)
 	out, _, _ := program(t, "import", "--mon", good, "--json")
 	var report struct {
 		File  string
@@ -216,5 +221,29 @@ func TestEndToEndImport(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out), &report); err != nil || report.File != good || len(report.Lines) != 9 || !strings.Contains(report.TOML, "compat") {
 		t.Errorf("the report as JSON: %v\n%s", err, out)
+	}
+}
+
+// private: what is made of a mon.cf that only its owner reads is read by nobody else,
+// and a file is replaced as a whole, where a link points to.
+func private(t *testing.T, folder, made, there string) {
+	t.Helper()
+	link := filepath.Join(folder, "link.toml")
+	if err := errors.Join(os.Symlink(there, link), os.Chmod(there, 0o644)); err != nil { //nolint:gosec // to see it become less
+		t.Fatal(err)
+	}
+	if _, errs, exit := program(t, "import", "--mon", filepath.Join(folder, "mon.cf"), "-o", link, "--force"); exit != 0 {
+		t.Fatalf("exit %d, %s", exit, errs)
+	}
+	for _, path := range []string{made, there} {
+		if info, err := os.Lstat(path); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is %v, %v", info, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(folder, ".*.toml.*")); len(left) > 0 {
+		t.Errorf("left behind: %s", left)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,16 +36,20 @@ TOML in it unless -o takes that.
 "monitord run -c FILE" runs a mon.cf directly, by the same way. The exit status is 1
 if the result still needs a hand: the mistakes are said with the lines of FILE.`,
 		Example: "  monitord import --mon /etc/mon/mon.cf -o /etc/monitord/monitord.toml",
-		Args:    cobra.NoArgs,
 	}
 	var o importOptions
 	c.Flags().StringVar(&o.mon, "mon", "", "the mon.cf `FILE`; - is standard input")
-	c.Flags().StringVarP(&o.out, "out", "o", "", "write the TOML to `FILE`")
+	c.Flags().StringVarP(&o.out, "out", "o", "", "write the TOML to `FILE`, readable by whom the mon.cf is")
 	c.Flags().BoolVar(&o.json, "json", false, "the report as JSON, on standard output")
 	c.Flags().BoolVar(&o.force, "force", false, "overwrite the file that -o names")
 	_ = c.MarkFlagFilename("mon", "cf", "m4") // the flag exists
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if o.mon == "" {
+	c.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) > 0 && o.mon == "":
+			return &usageError{fmt.Errorf("import needs to know what the file is: write --mon %s", args[0]), c.CommandPath()}
+		case len(args) > 0:
+			return &usageError{fmt.Errorf("import takes one file, and %q is another", args[0]), c.CommandPath()}
+		case o.mon == "":
 			return &usageError{errors.New("import needs the file: --mon FILE"), c.CommandPath()}
 		}
 		return importMon(c, o)
@@ -53,15 +58,15 @@ if the result still needs a hand: the mistakes are said with the lines of FILE.`
 }
 
 func importMon(c *cobra.Command, o importOptions) error {
-	text, name, err := readMon(c.InOrStdin(), o.mon)
+	source, err := readMon(c.InOrStdin(), o.mon)
 	if err != nil {
 		return err
 	}
-	imported, err := mon.Import(c.Context(), name, text)
+	imported, err := mon.Import(c.Context(), source.name, source.text)
 	if err != nil {
 		return err
 	}
-	if err := writeTOML(c, o, imported); err != nil {
+	if err := writeTOML(c, o, imported, source.mode); err != nil {
 		return err
 	}
 	_, refused := imported.Load(config.Host{AnyNode: true, Env: os.LookupEnv})
@@ -77,50 +82,89 @@ func importMon(c *cobra.Command, o importOptions) error {
 // largestMon bounds what is read.
 const largestMon = 16 << 20
 
-func readMon(in io.Reader, file string) (text []byte, name string, err error) {
-	name = file
+// A monSource is a mon.cf as it was read.
+type monSource struct {
+	name string
+	text []byte
+	// mode says who may read it, and so what is made of it: commands of monitors may
+	// hold passwords.
+	mode fs.FileMode
+}
+
+func readMon(in io.Reader, file string) (monSource, error) {
+	s := monSource{name: file, mode: 0o644}
 	if file == "-" {
-		name = "standard input"
+		s.name = "standard input"
 	} else {
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, "", err
+			return s, err
 		}
 		defer func() { _ = f.Close() }() // nothing was written
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			s.mode = info.Mode().Perm() & 0o644
+		}
 		in = f
 	}
-	if text, err = io.ReadAll(io.LimitReader(in, largestMon+1)); err != nil {
-		return nil, "", fmt.Errorf("read %s: %w", name, err)
+	var err error
+	if s.text, err = io.ReadAll(io.LimitReader(in, largestMon+1)); err != nil {
+		return s, fmt.Errorf("read %s: %w", s.name, err)
 	}
-	if len(text) > largestMon {
-		return nil, "", fmt.Errorf("%s is larger than %d MiB", name, largestMon>>20)
+	if len(s.text) > largestMon {
+		return s, fmt.Errorf("%s is larger than %d MiB", s.name, largestMon>>20)
 	}
-	return text, name, nil
+	return s, nil
 }
 
 // writeTOML writes the configuration where it is wanted.
-func writeTOML(c *cobra.Command, o importOptions, imported *mon.Imported) error {
-	if o.out == "" {
+func writeTOML(c *cobra.Command, o importOptions, imported *mon.Imported, mode fs.FileMode) error {
+	if o.out == "" || o.out == "-" {
 		if o.json {
 			return nil // the report holds it
 		}
 		_, err := c.OutOrStdout().Write(imported.TOML)
 		return err
 	}
-	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	if o.force {
-		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-	}
-	f, err := os.OpenFile(o.out, flags, 0o644) //nolint:gosec // a mon.cf is no secret, and is readable by all
-	if errors.Is(err, fs.ErrExist) {
+	f, err := os.OpenFile(o.out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode|0o200)
+	switch {
+	case errors.Is(err, fs.ErrExist) && o.force:
+		return replaceFile(o.out, imported.TOML, mode)
+	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%s is there already: write --force to overwrite it", o.out)
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	_, err = f.Write(imported.TOML)
-	if err = errors.Join(err, f.Close()); err != nil && !o.force {
+	if err = errors.Join(err, f.Close()); err != nil {
 		err = errors.Join(err, os.Remove(o.out)) // half of it is none
+	}
+	return err
+}
+
+// replaceFile writes a file that is there already whole or not at all: it may be the
+// configuration in force, and the disk full. Who may read it may only become fewer.
+func replaceFile(path string, text []byte, mode fs.FileMode) (err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file that could be overwritten", path)
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(info.Mode().Perm()&mode|0o200), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
 	}
 	return err
 }
@@ -151,7 +195,7 @@ func reportImport(c *cobra.Command, o importOptions, imported *mon.Imported, ref
 	if refused != nil {
 		r.Errors = strings.Split(refused.Error(), "\n")
 	}
-	if o.out == "" {
+	if o.out == "" || o.out == "-" {
 		r.TOML = string(imported.TOML)
 	}
 	encoder := json.NewEncoder(c.OutOrStdout())

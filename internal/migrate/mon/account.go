@@ -36,17 +36,19 @@ type Line struct {
 // A row is a line of the TOML.
 type row struct {
 	text string
-	// from is the line of moncf's text, 0 for none.
-	from int
+	// from and to are the lines of moncf's text, 0 for none.
+	from, to int
 	// number is set when all rows are known.
 	number int
 }
+
+func (r *row) isComment() bool { return strings.HasPrefix(strings.TrimLeft(r.text, " "), "#") }
 
 // A section is a part of the TOML.
 type section struct{ rows []*row }
 
 func (s *section) add(from int, text string) *row {
-	r := &row{text: text, from: from}
+	r := &row{text: text, from: from, to: from}
 	s.rows = append(s.rows, r)
 	return r
 }
@@ -123,7 +125,7 @@ func (im *importer) finish() *Imported {
 			out.origin = append(out.origin, 0)
 			text.WriteByte('\n')
 		}
-		for _, r := range s.rows {
+		for _, r := range im.spaced(s) {
 			text.WriteString(r.text)
 			text.WriteByte('\n')
 			r.number = len(out.origin)
@@ -139,6 +141,24 @@ func (im *importer) finish() *Imported {
 	im.warnings(out)
 	im.account.lines(out, im.src)
 	return out
+}
+
+// spaced returns the rows with a blank line before and after comments where the
+// source has blank lines, and in settings wherever it has some.
+func (im *importer) spaced(s *section) []*row {
+	settings := s == &im.global || s == &im.rest
+	var rows []*row
+	for i, r := range s.rows {
+		if i > 0 {
+			before := s.rows[i-1]
+			about := settings || before.isComment() || s == &im.groups && r.isComment()
+			if about && before.from > 0 && im.src.apart(before.to, r.from) {
+				rows = append(rows, &row{})
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows
 }
 
 // idle is the first line that is no part of a watch, if there is no service at all.

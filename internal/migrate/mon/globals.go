@@ -122,6 +122,7 @@ func (im *importer) globalValue(rule globalRule, s moncf.Setting) {
 // defaults writes what mon's programs find where the file says nothing: they are
 // looked for, and find their files, as before.
 func (im *importer) defaults() {
+	before := len(im.global.rows)
 	for _, d := range []struct{ name, value string }{
 		{"cfbasedir", quote(defaultConfigDir)},
 		{"alertdir", quotes(im.path(defaultAlertDir))},
@@ -130,6 +131,9 @@ func (im *importer) defaults() {
 		if value, ok := im.file.Global(d.name); !ok || value == "" {
 			im.global.add(0, d.name+" = "+d.value+"  # mon's default")
 		}
+	}
+	if len(im.global.rows) > before && len(im.file.Globals) > 0 {
+		im.global.add(0, "")
 	}
 }
 
@@ -238,6 +242,7 @@ func (im *importer) inherit(s moncf.Setting) {
 		switch s.Name {
 		case "dep_memory":
 			value = interval(im, s)
+			im.account.change(s.Source, ignored)
 		case "unack_summary":
 			value = strconv.FormatBool(strings.ContainsAny(s.Value, "yY1"))
 		}

@@ -32,7 +32,10 @@ func (im *importer) hostgroup(g *moncf.Hostgroup) {
 	case len(g.More) == 0:
 		im.put(&im.groups, "", g.Source, "%s = %s", key(g.Name), quotes(im.members(g, g.Source, own)))
 	default:
-		im.put(&im.groups, "", g.Source, "%s = [%s", key(g.Name), elements(im.members(g, g.Source, own)))
+		im.put(&im.groups, "", g.Source, "%s = [", key(g.Name))
+		if first := elements(im.members(g, g.Source, own)); first != "" {
+			im.account.carry(g.Source, im.groups.add(g.Line, "  "+first))
+		}
 		for _, l := range g.More {
 			hosts := strings.FieldsFunc(l.Raw, isBlank)
 			im.put(&im.groups, "  ", l, "%s", elements(im.members(g, l, hosts)))

@@ -52,3 +52,40 @@ func kept(t *testing.T, file, got string) {
 		t.Errorf("%s (-kept +now):\n%s", file, diff)
 	}
 }
+
+// TestSaid: what mon makes otherwise of a line than monitord is in the account.
+func TestSaid(t *testing.T) {
+	text := "dep_memory = 5m\n\nhostgroup web w1\n\nwatch web\n service fast\n  interval 1s\n  dep_memory 1m\n  monitor m.monitor\n" +
+		"  period\n   upalertafter 5m\n service slow\n  interval 3s\n  monitor m.monitor\n"
+	imported := mustImport(t, "mon.cf", []byte(text))
+	said := map[string]string{
+		"dep_memory = 5m": ignored, "dep_memory 1m": ignored, "upalertafter 5m": ignored,
+		"interval 1s": "mon comes to it every 2 to 3 seconds only; here it runs each 1s",
+	}
+	for _, l := range imported.Lines {
+		want := said[l.Text]
+		if l.Why != want || want != "" && l.Fate != Changed {
+			t.Errorf("%+v, want %q", l, want)
+		}
+	}
+}
+
+// TestPeriodNames: only what would be taken for the same period gets mon's name.
+func TestPeriodNames(t *testing.T) {
+	const service = "hostgroup web w1\n\nwatch web\n service s\n  interval 1m\n  monitor m.monitor\n"
+	for text, want := range map[string]int{
+		"  period wd\n":                            0,
+		"  period wd hr\n  period wd {Mon}\n":      0,
+		"  period wd\n  period hr\n":               2,
+		"  period\n  period wd\n":                  1,
+		"  period P: wd\n  period wd\n":            1,
+		"  period P:\n  period wd {Mon}\n":         1,
+		"  period wd {Sun-Sat}\n  period hr {1}\n": 0,
+	} {
+		imported := mustImport(t, "mon.cf", []byte(service+text))
+		mustLoad(t, imported)
+		if got := strings.Count(string(imported.TOML), "\n  name = "); got != want {
+			t.Errorf("%q: %d names, want %d\n%s", text, got, want, imported.TOML)
+		}
+	}
+}

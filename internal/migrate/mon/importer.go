@@ -20,6 +20,9 @@ type importer struct {
 	virtualOf map[string]*virtual
 	gateways  []gateway
 
+	// explained is true when the first watch has said what scope means.
+	explained bool
+
 	global, log, groups, services, watches, rest section
 }
 
@@ -67,6 +70,7 @@ func (im *importer) comment(s *section, indent string, c moncf.Comment) {
 // put writes the line that an item becomes, below its comments.
 func (im *importer) put(s *section, indent string, src moncf.Source, format string, args ...any) {
 	r := s.add(src.Line, indent+fmt.Sprintf(format, args...))
+	r.to = src.LastLine
 	im.account.carry(src, r)
 	im.commentsAbove(s, indent, src)
 }
@@ -86,7 +90,7 @@ func (im *importer) commentsAbove(s *section, indent string, src moncf.Source) {
 func (im *importer) leave(s *section, indent string, src moncf.Source, format string, args ...any) {
 	im.account.drop(src, format, args...)
 	im.comments(s, indent, src)
-	s.add(src.Line, indent+"# not carried: "+comment(src.Raw))
+	s.add(src.Line, indent+"# not carried: "+comment(src.Raw)).to = src.LastLine
 }
 
 // notCarried accounts for what has no place of its own.

@@ -84,6 +84,8 @@ type source struct {
 	lines []int
 	// converted are the lines that were no UTF-8.
 	converted map[int]bool
+	// blanks counts, by each line of text, the blank ones up to it.
+	blanks []int
 }
 
 func newSource(ctx context.Context, name string, text []byte) (*source, error) {
@@ -127,6 +129,21 @@ func utf8Line(line []byte) (text string, changed bool) {
 		b.WriteRune(rune(c))
 	}
 	return b.String(), true
+}
+
+// apart reports whether there is a blank line between two lines of the text.
+func (s *source) apart(a, b int) bool {
+	if s.blanks == nil {
+		s.blanks = []int{0}
+		for line := range bytes.Lines(s.text) {
+			n := s.blanks[len(s.blanks)-1]
+			if len(bytes.TrimFunc(line, isBlank)) == 0 {
+				n++
+			}
+			s.blanks = append(s.blanks, n)
+		}
+	}
+	return a < b && b < len(s.blanks) && s.blanks[b] > s.blanks[a]
 }
 
 // line is the line of the file as people know it.

@@ -52,13 +52,21 @@ func (p *periodWriter) write() {
 func (p *periodWriter) names() []string {
 	var keys []string
 	_, isText := p.whenText()
-	if p.Label != "" || p.Key != "" && !isText {
+	if p.Label != "" || p.Key != "" && !isText && p.alwaysTwice() {
 		keys = append(keys, "name = "+quote(p.Key))
 	}
 	if when, ok := p.whenText(); ok {
 		keys = append(keys, "when = "+quote(when))
 	}
 	return keys
+}
+
+// alwaysTwice reports whether the service has another period without a label that
+// is always: names tell them apart.
+func (p *periodWriter) alwaysTwice() bool {
+	return slices.ContainsFunc(p.service.Periods, func(q moncf.Period) bool {
+		return q.Line != p.Period.Line && q.Label == "" && q.When.String() == ""
+	})
 }
 
 // whenText is the period's text; not ok is always, which needs none.
@@ -98,14 +106,20 @@ func (p *periodWriter) leaveAll(why string) {
 
 // replacedLine accounts for an alert that is something else now.
 func (p *periodWriter) replacedLine(k moncf.Setting, r replacement) {
-	p.comments(&p.watches, inPeriod, k.Source)
 	p.account.change(k.Source, "%s", r.why)
+	if len(k.Comments) > 0 { // which explain something
+		p.comments(&p.watches, inPeriod, k.Source)
+		p.watches.add(k.Line, inPeriod+"# replaced: "+comment(k.Raw)).to = k.LastLine
+	}
 }
 
 var periodWriters = map[string]func(*periodWriter, moncf.Setting){
-	"alertevery":        (*periodWriter).alertEvery,
-	"numalerts":         func(p *periodWriter, k moncf.Setting) { p.set(k, fmt.Sprint(p.NumAlerts)) },
-	"upalertafter":      func(p *periodWriter, k moncf.Setting) { p.set(k, duration(k.Value, p.UpAlertAfter)) },
+	"alertevery": (*periodWriter).alertEvery,
+	"numalerts":  func(p *periodWriter, k moncf.Setting) { p.set(k, fmt.Sprint(p.NumAlerts)) },
+	"upalertafter": func(p *periodWriter, k moncf.Setting) {
+		p.set(k, duration(k.Value, p.UpAlertAfter))
+		p.account.change(k.Source, ignored)
+	},
 	"no_comp_alerts":    func(p *periodWriter, k moncf.Setting) { p.set(k, "true") },
 	"alerts_dont_count": func(p *periodWriter, k moncf.Setting) { p.set(k, "true") },
 	"alertexitrange":    (*periodWriter).alertExitRange,

@@ -33,17 +33,32 @@ func (i *Imported) part(b *strings.Builder, fate Fate, title string) {
 	if len(of) > 0 {
 		fmt.Fprintf(b, "\n%s:\n", title)
 	}
-	for at, l := range of {
-		fmt.Fprintf(b, "  line %d: %s\n", l.Line, l.Text)
-		// Lines in a row for one reason share it.
-		last := at+1 == len(of) || of[at+1].Line > l.Line+1 || of[at+1].Why != l.Why
-		if last || len(l.TOML) > 0 {
-			fmt.Fprintf(b, "      %s\n", l.Why)
+	for _, same := range byReason(of) {
+		for _, l := range same {
+			fmt.Fprintf(b, "  line %d: %s", l.Line, l.Text)
+			if len(l.TOML) > 0 {
+				fmt.Fprintf(b, "  (TOML: %s)", lines(l.TOML))
+			}
+			b.WriteByte('\n')
 		}
-		if len(l.TOML) > 0 {
-			fmt.Fprintf(b, "      TOML: %s\n", lines(l.TOML))
-		}
+		fmt.Fprintf(b, "      %s\n", same[0].Why)
 	}
+}
+
+// byReason puts lines for one reason together, where the first of them stands.
+func byReason(all []Line) [][]Line {
+	var groups [][]Line
+	at := map[string]int{}
+	for _, l := range all {
+		i, known := at[l.Why]
+		if !known {
+			i = len(groups)
+			at[l.Why] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], l)
+	}
+	return groups
 }
 
 // suggestions says each once, with the lines that it is about.

@@ -15,7 +15,13 @@ const (
 	// programTime is how long a monitor may run at least: mon sets no limit, and a
 	// script that takes its time is to end as before.
 	programTime = 5 * time.Minute
+	// steady is the shortest interval that mon keeps: it notices the end of a monitor a
+	// second late, and starts the next one later still.
+	steady = 3 * time.Second
 )
+
+// ignored is what mon 1.3.6 reads and takes no notice of.
+const ignored = "mon 1.3.6 takes no notice of it, against its manual: here it does what the manual says"
 
 // watch writes a [[watch]] for each service.
 func (im *importer) watch(w *moncf.Watch) {
@@ -53,7 +59,7 @@ func (s *service) write(w *moncf.Watch) {
 	s.account.carry(w.Source, s.row(w.Line, "group = "+quote(s.group)))
 	s.account.carry(s.Service.Source,
 		s.row(s.Service.Line, "service = "+quote(s.Name)),
-		s.row(s.Service.Line, `scope = "group"  # mon's way: the group fails or is well as a whole`))
+		s.row(s.Service.Line, s.scope()))
 	for _, k := range s.Keywords {
 		s.keyword(k)
 	}
@@ -62,6 +68,16 @@ func (s *service) write(w *moncf.Watch) {
 		p := periodWriter{service: s, Period: &s.Periods[i]}
 		p.write()
 	}
+}
+
+// scope is the key, and for the first watch what it means.
+func (s *service) scope() string {
+	const key = `scope = "group"`
+	if s.explained {
+		return key
+	}
+	s.explained = true
+	return key + "  # mon's way: the group fails or is well as a whole"
 }
 
 func (s *service) row(from int, text string) *row { return s.watches.add(from, text) }
@@ -85,8 +101,8 @@ var serviceWriters = map[string]func(*service, moncf.Setting){
 	"interval":          (*service).interval,
 	"failure_interval":  (*service).failureInterval,
 	"randskew":          (*service).randSkew,
-	"traptimeout":       traps(func(s *service) time.Duration { return s.TrapTimeout }),
-	"trapduration":      traps(func(s *service) time.Duration { return s.TrapDuration }),
+	"traptimeout":       traps("none come in, so that it fails each time; take this out, and write a monitor for what the traps told", func(s *service) time.Duration { return s.TrapTimeout }),
+	"trapduration":      traps("it has no effect", func(s *service) time.Duration { return s.TrapDuration }),
 	"monitor":           (*service).monitor,
 	"redistribute":      (*service).redistribute,
 	"description":       (*service).description,
@@ -99,7 +115,10 @@ var serviceWriters = map[string]func(*service, moncf.Setting){
 	"monitordepend":     depend(func(s *service) string { return s.MonitorDepend }),
 	"hostdepend":        depend(func(s *service) string { return s.HostDepend }),
 	"dep_behavior":      func(s *service, k moncf.Setting) { s.set(k, quote(s.DepBehavior.String())) },
-	"dep_memory":        func(s *service, k moncf.Setting) { s.set(k, duration(k.Value, s.DepMemory)) },
+	"dep_memory": func(s *service, k moncf.Setting) {
+		s.set(k, duration(k.Value, s.DepMemory))
+		s.account.change(k.Source, ignored)
+	},
 }
 
 func (s *service) keyword(k moncf.Setting) {
@@ -145,6 +164,9 @@ func (s *service) interval(k moncf.Setting) {
 	}
 	d := s.paced(k, s.Interval)
 	s.set(k, duration(k.Value, d))
+	if d < steady {
+		s.account.change(k.Source, "mon comes to it every 2 to 3 seconds only; here it runs each %s", roundDuration(d))
+	}
 }
 
 // paced holds an interval to the shortest.
@@ -177,10 +199,10 @@ func (s *service) randSkew(k moncf.Setting) {
 	}
 }
 
-func traps(of func(*service) time.Duration) func(*service, moncf.Setting) {
+func traps(meaning string, of func(*service) time.Duration) func(*service, moncf.Setting) {
 	return func(s *service, k moncf.Setting) {
 		s.set(k, duration(k.Value, of(s)))
-		s.account.change(k.Source, "no traps come in: nothing listens on mon's port for them")
+		s.account.change(k.Source, "nothing listens for traps: %s", meaning)
 	}
 }
 
