@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"time"
 
@@ -138,19 +141,69 @@ func (t *TLS) Handshake(ctx context.Context, conn *Conn, name string) (*Conn, er
 
 // Inspect does a handshake for a caller who judges what the server showed: any
 // certificate will do, and any version from TLS 1.0 on. protocols are offered for
-// ALPN, none if there are none. name is for SNI. Errors are those of Handshake.
+// ALPN, none if there are none. name is for SNI. A server that asked for a certificate
+// is heard about ours. Errors are those of Handshake. Nothing can be said over the
+// connection any more.
 func (t *TLS) Inspect(ctx context.Context, conn *Conn, name string, protocols []string) (tls.ConnectionState, error) {
 	start := time.Now()
 	config := t.config.Clone()
 	config.ServerName, config.NextProtos = name, protocols
 	config.InsecureSkipVerify, config.MinVersion = true, tls.VersionTLS10
+	asked, own := false, config.Certificates
+	config.GetClientCertificate = func(wanted *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		asked = true
+		return choose(wanted, own), nil
+	}
 	secure := tls.Client(conn.Conn, config)
-	if err := secure.HandshakeContext(ctx); err != nil {
+	err := secure.HandshakeContext(ctx)
+	if err == nil {
+		conn.secured(secure, start)
+	}
+	if err == nil && asked {
+		err = refusal(ctx, conn, secure)
+	}
+	if err != nil {
 		return tls.ConnectionState{}, fmt.Errorf("the TLS handshake failed: %w", Broken(err))
 	}
-	conn.secured(secure, start)
 	return secure.ConnectionState(), nil
 }
+
+// choose does what crypto/tls does without a GetClientCertificate.
+func choose(wanted *tls.CertificateRequestInfo, own []tls.Certificate) *tls.Certificate {
+	for i := range own {
+		if wanted.SupportsCertificate(&own[i]) == nil {
+			return &own[i]
+		}
+	}
+	return new(tls.Certificate) // none
+}
+
+// verdictOnUs is how long a server that asked for a certificate may take to refuse ours.
+const verdictOnUs = time.Second
+
+// refusal returns what a server has against our certificate, or against there being none.
+// With TLS 1.3 the handshake is over for us before it has seen that (RFC 8446, 2), so we
+// take our leave, and hear whether it complains before it takes its own. Whatever else
+// comes, or does not, is no refusal.
+func refusal(ctx context.Context, conn *Conn, secure *tls.Conn) error {
+	bound, ok := conn.Conn.(*boundConn)
+	if !ok || secure.ConnectionState().Version < tls.VersionTLS13 {
+		return nil
+	}
+	_ = secure.CloseWrite() // Where that fails the server has said why.
+	// It may replace the end that bind has set, so ctx is asked after it.
+	if err := bound.Conn.SetReadDeadline(time.Now().Add(verdictOnUs)); err != nil || ctx.Err() != nil {
+		return nil //nolint:nilerr // There is no time left to hear of a refusal.
+	}
+	_, err := io.Copy(io.Discard, io.LimitReader(secure, farewell))
+	if op, isOp := errors.AsType[*net.OpError](err); isOp && op.Op == "remote error" {
+		return err
+	}
+	return nil
+}
+
+// farewell is how many bytes a server may say before its leave.
+const farewell = 64 << 10
 
 // Roots are the issuers of ca_file; nil means the system's.
 func (t *TLS) Roots() *x509.CertPool { return t.config.RootCAs }

@@ -183,9 +183,16 @@ func explain(err error, sent []*x509.Certificate) error {
 	return fmt.Errorf("the certificate %s: %s", subject(invalid.Cert), dial.Clean(err.Error(), 300))
 }
 
+// followed is how many certificates gap compares, each with each: some hundred, made for
+// it, would take it minutes, when the time for the host is over.
+const followed = 20
+
 // gap follows the certificates that a server sent from its own upwards, and tells
 // where the way to a trusted issuer ends.
 func gap(sent []*x509.Certificate) error {
+	if len(sent) > followed {
+		return fmt.Errorf("no chain of the certificate %s leads to a trusted issuer; the server sends %d certificates, of which more than %d are not explained", subject(sent[0]), len(sent), followed)
+	}
 	top := sent[0]
 	var namesake *x509.Certificate
 	for range sent {

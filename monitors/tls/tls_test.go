@@ -397,6 +397,84 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
+// TestClientCertificateRefused: with TLS 1.3 a server does that after our handshake is
+// done.
+func TestClientCertificateRefused(t *testing.T) {
+	authority, stranger := dialtest.NewAuthority(t), dialtest.NewAuthority(t)
+	clients := x509.NewCertPool()
+	pem, err := os.ReadFile(authority.File)
+	if err != nil || !clients.AppendCertsFromPEM(pem) {
+		t.Fatal(err)
+	}
+	ours := func(a *dialtest.Authority) func(*config) {
+		return func(c *config) { c.CertFile, c.KeyFile = dialtest.Write(t, a.Issue(t, 30*day, "client")) }
+	}
+	flood := func(conn net.Conn) {
+		for {
+			if _, err := conn.Write(make([]byte, 4096)); err != nil {
+				return
+			}
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		auth   tls.ClientAuthType
+		ours   func(*config) // nil for no certificate
+		handle func(net.Conn)
+		want   string // empty for up
+	}{
+		{"none", tls.RequireAndVerifyClientCert, nil, dialtest.Hang, "remote error: tls: certificate required"},
+		{"stranger's", tls.RequireAndVerifyClientCert, ours(stranger), dialtest.Hang, "remote error: tls: unknown certificate authority"},
+		{"good", tls.RequireAndVerifyClientCert, ours(authority), dialtest.Say("hello"), ""},
+		{"good, and the server reads", tls.RequireAndVerifyClientCert, ours(authority), func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, ""},
+		{"good, and the server hangs", tls.RequireAndVerifyClientCert, ours(authority), dialtest.Hang, ""},
+		{"good, and the server floods", tls.RequireAndVerifyClientCert, ours(authority), flood, ""},
+		{"none, which will do", tls.VerifyClientCertIfGiven, nil, dialtest.Say(""), ""},
+	} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			t.Run(c.name+", "+tls.VersionName(version), func(t *testing.T) {
+				server := &tls.Config{
+					Certificates: []tls.Certificate{authority.Issue(t, 30*day, "127.0.0.1")}, MinVersion: version, MaxVersion: version,
+					ClientAuth: c.auth, ClientCAs: clients,
+				}
+				got := check(t, func(to *config) {
+					to.CAFile = authority.File
+					if c.ours != nil {
+						c.ours(to)
+					}
+				}, dialtest.Serve(t, "127.0.0.1", dialtest.Secure(server, c.handle)))
+				switch {
+				case c.want == "":
+					verify(t, got, monitors.Up, "")
+				case version == tls.VersionTLS13:
+					verify(t, got, monitors.Down, "connected, but the TLS handshake failed: "+c.want)
+				default:
+					verify(t, got, monitors.Down, "connected, but the TLS handshake failed: remote error: tls: ")
+				}
+			})
+		}
+	}
+}
+
+// TestManyCertificates: what a server sends in hundreds is not compared each with each,
+// which nothing would end.
+func TestManyCertificates(t *testing.T) {
+	stranger := issue(t, nil, issuer("Stranger"))
+	leaf := issue(t, stranger, named("www.example.org"))
+	for n, want := range map[int]string{
+		followed:     `the chain of the certificate "www.example.org" leads to "Stranger", which is not trusted`,
+		followed + 1: `no chain of the certificate "www.example.org" leads to a trusted issuer; the server sends 21 certificates, of which more than 20 are not explained`,
+	} {
+		sent := []*x509.Certificate{leaf.certificate}
+		for len(sent) < n {
+			sent = append(sent, stranger.certificate)
+		}
+		if err := gap(sent); err == nil || err.Error() != want {
+			t.Errorf("%d: got %v, want %s", n, err, want)
+		}
+	}
+}
+
 func TestUntested(t *testing.T) {
 	p, err := newProbe(configured(t, func(c *config) { c.Timeout = monitors.Duration(time.Second) }))
 	if err != nil {
