@@ -161,6 +161,43 @@ func TestEndToEndSimulateMistakes(t *testing.T) {
 	}
 }
 
+// TestEndToEndSimulateElsewhere rehearses a mon.cf on a machine that does not have its
+// programs: what that changes is said.
+func TestEndToEndSimulateElsewhere(t *testing.T) {
+	site := written(t, "mon.cf", "mondir = "+t.TempDir()+`
+
+hostgroup web w1 w2
+
+watch web
+    service ping
+        interval 10s
+        monitor ping.monitor
+        period wd {Sun-Sat}
+            alert mail.alert ops
+`)
+	out, errs, exit := program(t, "simulate", "-c", site, "--results", written(t, "night.txt", "02:01 w2 down\n"))
+	for _, want := range []string{
+		"exec mail.alert ops: no such program (missing program)", "\nnote: web:ping: ", "the daemon would not know its hosts; here they are as the results say",
+	} {
+		if exit != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in:\n%s%s", exit, want, out, errs)
+		}
+	}
+	_, errs, exit = program(t, "simulate", "-c", site, "--results", written(t, "night.txt", "02:01 web:ping exit 1 w2\n"))
+	if want := ":1:16: the program of web:ping is not there, which could judge an exit status: write down, up or unknown"; exit != 1 || !strings.Contains(errs, want) {
+		t.Errorf("exit %d, %s; want %s", exit, errs, want)
+	}
+}
+
+// TestEndToEndSimulateEndless: what has no end is no file of results.
+func TestEndToEndSimulateEndless(t *testing.T) {
+	site := newPlace(t, block(t, "../../README.md", "toml", 1)).config
+	_, errs, exit := program(t, "simulate", "-c", site, "--results", "/dev/zero")
+	if want := "/dev/zero:1:1: the file is too long: of its bytes at most 8388608 are read"; exit != 1 || !strings.Contains(errs, want) {
+		t.Errorf("exit %d, %.300s; want %s", exit, errs, want)
+	}
+}
+
 // TestEndToEndSimulateMonCf rehearses a mon.cf as it is, and compares it with TOML.
 func TestEndToEndSimulateMonCf(t *testing.T) {
 	folder := t.TempDir()

@@ -70,16 +70,22 @@ differs is printed.`,
 // A printer writes itself for people.
 type printer interface{ Print(out io.Writer) error }
 
-// readResults reads a file, or standard input.
+// readResults reads a file, or standard input: a byte more than is played at most, which
+// then is said.
 func readResults(in io.Reader, name string) ([]byte, error) {
-	if name == "-" {
-		text, err := io.ReadAll(in)
+	if name != "-" {
+		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("read the results: %w", err)
+			return nil, err
 		}
-		return text, nil
+		defer func() { _ = f.Close() }() // it was only read
+		in = f
 	}
-	return os.ReadFile(name)
+	text, err := io.ReadAll(io.LimitReader(in, simulate.MaxText+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the results: %w", err)
+	}
+	return text, nil
 }
 
 // rehearse plays the results to the configuration in a file.

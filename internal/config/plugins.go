@@ -136,6 +136,9 @@ func (a absent) Check(context.Context, monitors.Request) (monitors.Result, error
 	return monitors.Result{}, a.err
 }
 
+// Missing says which program is not there: a rehearsal tells who wrote the results.
+func (a absent) Missing() error { return a.err }
+
 // declinesHosts reports whether a monitor's configuration has hosts = false:
 // mon's ";;".
 func declinesHosts(bound any) bool {

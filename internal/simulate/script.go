@@ -14,11 +14,14 @@ import (
 	"github.com/monitord/monitord/monitors"
 )
 
+// MaxText is how many bytes of a results file are read.
+const MaxText = 8 << 20
+
 // Bounds of what is read and played.
 const (
-	maxText  = 8 << 20
 	maxLines = 100_000
 	maxLong  = 366 * 24 * time.Hour
+	lastYear = 9999 // RFC 3339, in which JSON has times
 )
 
 // A Script is a results file, read for one site.
@@ -79,8 +82,8 @@ var (
 // mistakes are returned at once, as [config.Problems].
 func Parse(name string, text []byte, site *config.Site, now time.Time) (*Script, error) {
 	p := &parser{name: name, site: site, now: now, zone: now.Location(), script: &Script{Name: name}, known: knownOf(site)}
-	if len(text) > maxText {
-		p.problem(1, 1, "the file has %d bytes, at most %d are read", len(text), maxText)
+	if len(text) > MaxText {
+		p.problem(1, 1, "the file is too long: of its bytes at most %d are read", MaxText)
 		return nil, p.problems
 	}
 	number := 0
@@ -109,6 +112,8 @@ type parser struct {
 	from, to time.Time // as written; zero if not
 	// tail is the end that was written as a time after the last line.
 	tail time.Duration
+	// fromLine and endLine are where start and end were written; 0 if they were not.
+	fromLine, endLine int
 	// words are those of the line at hand, and number is its own.
 	words  []word
 	number int
@@ -176,10 +181,15 @@ func (p *parser) directive() bool {
 			p.blame(words[0], "start needs a time, like \"start Sun 01:55\"")
 			return true
 		}
-		if len(p.script.Lines) > 0 {
+		switch {
+		case p.fromLine > 0:
+			p.blame(words[0], "start stands in line %d already", p.fromLine)
+			return true
+		case len(p.script.Lines) > 0:
 			p.blame(words[0], "start has to stand above what happens")
 			return true
 		}
+		p.fromLine = p.number
 		if at, rest, ok := p.time(words[1:], p.now.In(p.zone)); ok && p.nothing(rest) {
 			p.from = at
 		}
@@ -208,10 +218,15 @@ func (p *parser) readZone(words []word) {
 }
 
 func (p *parser) readEnd(words []word) {
-	if len(words) == 1 {
+	switch {
+	case len(words) == 1:
 		p.blame(words[0], "end needs a time, like \"end 03:00\" or \"end +1h\"")
 		return
+	case p.endLine > 0:
+		p.blame(words[0], "end stands in line %d already", p.endLine)
+		return
 	}
+	p.endLine = p.number
 	if d, relative, ok := p.after(words[1]); relative {
 		if ok && p.nothing(words[2:]) {
 			p.tail, p.to = d, time.Time{}
@@ -304,7 +319,12 @@ func (p *parser) exit(at word, words []word, a *act) bool {
 	}
 	for _, k := range a.watches {
 		w := p.known.watches[k]
-		if _, isProgram := w.Monitor.(judge); !isProgram {
+		_, isProgram := w.Monitor.(judge)
+		if !isProgram && w.IsProgram {
+			p.blame(at, "the program of %s is not there, which could judge an exit status: write down, up or unknown", k)
+			return false
+		}
+		if !isProgram {
 			p.blame(at, "%s is tested by %q, which has no exit status: write down, up or unknown", k, w.MonitorKind)
 			return false
 		}
@@ -478,9 +498,12 @@ func (p *parser) frame() {
 		warm := min(max(2*slowest+10*time.Second, time.Minute), time.Hour)
 		s.From = s.Lines[0].At.Add(-warm)
 	}
-	last := s.From
+	last, number := s.From, 1
 	if n := len(s.Lines); n > 0 {
-		last = s.Lines[n-1].At
+		last, number = s.Lines[n-1].At, s.Lines[n-1].Number
+	}
+	if p.endLine > 0 {
+		number = p.endLine
 	}
 	switch {
 	case !p.to.IsZero():
@@ -492,9 +515,11 @@ func (p *parser) frame() {
 	}
 	switch long := s.To.Sub(s.From); {
 	case s.To.Before(last) || long <= 0:
-		p.problem(1, 1, "the end, %s, is before the last line, %s", s.To.Format(dated), last.Format(dated))
+		p.problem(number, 1, "the end, %s, is before the last line, %s", s.To.Format(dated), last.Format(dated))
+	case s.To.Year() > lastYear:
+		p.problem(number, 1, "the rehearsal would end after the year %d", lastYear)
 	case long > maxLong:
-		p.problem(1, 1, "the rehearsal would last %s, at most %s are played: write an earlier end", long, maxLong)
+		p.problem(number, 1, "the rehearsal would last %s, at most %s are played: write an earlier end", long, maxLong)
 	}
 }
 

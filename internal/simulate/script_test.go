@@ -56,10 +56,18 @@ func TestFilesThatAreNoScript(t *testing.T) {
 		"02:00 gateway down \xff\n":       "x:1:1: the line is not UTF-8",
 		"02:00 gateway down\nend 01:00\n": "is before the last line",
 		"2026-11-22 02:00 gateway down\n2028-11-22 02:00 gateway up\n":        "at most 8784h0m0s are played",
+		"02:00 gateway down\nend 01:00\n# that is all":                        "x:2:1: the end, ",
+		"start 01:00\nstart 02:00\nend +1h":                                   "x:2:1: start stands in line 1 already",
+		"02:00 gateway down\nend +1h\nend +2h":                                "x:3:1: end stands in line 2 already",
+		"02:00 gateway down\n+9000h gateway up":                               "x:2:1: the rehearsal would last",
+		"9999-12-31 23:59 gateway down\n":                                     "x:1:1: the rehearsal would end after the year 9999",
+		"sunshine 02:00 gateway down\n":                                       `x:1:1: "sunshine" is no time`,
+		"su 02:00 gateway down\n":                                             `x:1:1: "su" is no time`,
+		"zone Europe/Berlin\n2026-03-29 02:30 gateway down\n":                 `x:2:12: there is no "02:30" on 2026-03-29 in Europe/Berlin: the clocks are put forward then`,
 		"02:00 gateway down\nstart 01:00\n":                                   "x:2:1: start has to stand above what happens",
 		"start 01:00\nzone UTC\n":                                             "x:2:1: zone has to stand above all times",
 		strings.Repeat("+1s gateway down\n", maxLines+1):                      "there are more than 100000 lines",
-		strings.Repeat("# a long comment\n", maxText/len("a long comment\n")): "at most 8388608 are read",
+		strings.Repeat("# a long comment\n", MaxText/len("a long comment\n")): "at most 8388608 are read",
 	} {
 		_, err := Parse("x", []byte(text), site, friday)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -100,6 +108,11 @@ func TestTimes(t *testing.T) {
 		{
 			name: "with dates and a zone", text: "zone Europe/Berlin\n2026-11-22 02:00 gateway down\n2026-11-22T03:30:00Z gateway up\nend 2026-11-22 05:00\n",
 			lines: []time.Time{time.Date(2026, 11, 22, 2, 0, 0, 0, berlin), time.Date(2026, 11, 22, 4, 30, 0, 0, berlin)}, from: at(22, 0, 57, 50), to: at(22, 4, 0, 0),
+		},
+		{
+			name: "the two 02:30 of a night", text: "zone Europe/Berlin\n2026-10-25T02:30:00+02:00 gateway down\n2026-10-25T02:30:00+01:00 gateway up\nend +1m",
+			lines: []time.Time{time.Date(2026, 10, 25, 0, 30, 0, 0, time.UTC), time.Date(2026, 10, 25, 1, 30, 0, 0, time.UTC)},
+			from:  time.Date(2026, 10, 25, 0, 27, 50, 0, time.UTC), to: time.Date(2026, 10, 25, 1, 31, 0, 0, time.UTC),
 		},
 		{name: "only a frame", text: "start 02:00\nend +2h", from: at(20, 2, 0, 0), to: at(20, 4, 0, 0)},
 	} {

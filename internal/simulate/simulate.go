@@ -258,6 +258,12 @@ func (p *player) flood(s engine.Scene) {
 // notes are what the results file says for nothing, and what the play leaves out.
 func (p *player) notes() []string {
 	var out []string
+	for key, a := range p.cast.actors {
+		if missing, ok := a.stood.(interface{ Missing() error }); ok {
+			out = append(out, fmt.Sprintf("%s: %v: the daemon would not know its hosts; here they are as the results say", key, missing.Missing()))
+		}
+	}
+	slices.Sort(out)
 	for _, l := range p.script.Lines {
 		if tests := l.act.verb == down || l.act.verb == unknown || l.act.verb == exit; tests && l.seen == 0 {
 			out = append(out, fmt.Sprintf("line %d, %q: no check took place while this was so, nobody noticed", l.Number, l.Text))

@@ -81,9 +81,10 @@ func (p *parser) time(words []word, before time.Time) (at time.Time, rest []word
 		return at.In(p.zone), words[1:], true
 	}
 	day, rest, named := before.In(p.zone), words[1:], false
+	weekday, isWeekday := weekdayOf(first.text)
 	if date, err := time.ParseInLocation(time.DateOnly, first.text, p.zone); err == nil {
 		day, named = date, true
-	} else if weekday, is := weekdays[strings.ToLower(first.text[:min(3, len(first.text))])]; is && !strings.Contains(first.text, ":") {
+	} else if isWeekday {
 		day, named = day.AddDate(0, 0, (int(weekday)-int(day.Weekday())+7)%7), true
 	}
 	clock := first
@@ -100,10 +101,21 @@ func (p *parser) time(words []word, before time.Time) (at time.Time, rest []word
 		return at, nil, false
 	}
 	at = time.Date(day.Year(), day.Month(), day.Day(), of.Hour(), of.Minute(), of.Second(), of.Nanosecond(), p.zone)
-	if _, isWeekday := weekdays[strings.ToLower(first.text[:min(3, len(first.text))])]; named && isWeekday && at.Before(before) {
+	if isWeekday && at.Before(before) {
 		at = at.AddDate(0, 0, 7)
 	}
+	if at.Hour() != of.Hour() || at.Minute() != of.Minute() {
+		p.blame(clock, "there is no %q on %s in %s: the clocks are put forward then", clock.text, at.Format(time.DateOnly), p.zone)
+		return at, nil, false
+	}
 	return at, rest, true
+}
+
+// weekdayOf reads the name of a day, or its beginning: "Sun", "sunday".
+func weekdayOf(text string) (time.Weekday, bool) {
+	text = strings.ToLower(text)
+	day, ok := weekdays[text[:min(3, len(text))]]
+	return day, ok && strings.HasPrefix(strings.ToLower(day.String()), text)
 }
 
 func dayTime(text string) (time.Time, bool) {
