@@ -127,7 +127,9 @@ func (b *builder) schedule(n *node, t *watchTable, w *Watch) {
 		w.Cron = s
 	case t.Monitor.node != nil:
 		b.problem(n.value, "the watch does not say when its monitor runs: write interval = \"30s\" or cron = \"*/5 * * * *\"")
-	case n.get("traptimeout") == nil && n.get("trapduration") == nil && !b.site.Compat:
+	case b.site.Compat: // mon has such watches, for traps or by mistake
+		b.warning(n.value, "nothing is tested here: the watch has no monitor that runs by an interval, and nothing listens for traps")
+	case n.get("traptimeout") == nil && n.get("trapduration") == nil:
 		b.problem(n.value, "the watch has no monitor: write interval and monitor")
 	}
 	if w.TrapTimeout > 0 {

@@ -175,6 +175,9 @@ func (im *importer) idle() int {
 }
 
 func (im *importer) warnings(out *Imported) {
+	if line := slices.IndexFunc(im.src.written, isTemplate); line >= 0 {
+		out.Warnings = append(out.Warnings, Warning{Line: line + 1, LastLine: line + 1, Text: "this looks like a template: have it filled in first, and import the result"})
+	}
 	for _, w := range im.file.Warnings {
 		out.Warnings = append(out.Warnings, Warning{Line: im.src.line(w.Line), LastLine: max(im.src.line(w.LastLine), im.src.line(w.Line)), Text: strings.TrimPrefix(w.Text, "Warning: ")})
 	}

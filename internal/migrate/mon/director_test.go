@@ -108,6 +108,10 @@ func moncfWith(lines ...string) string {
 	return "hostgroup web 10.0.0.1 10.0.0.2\n\nhostgroup names web1\n\nwatch web\n service s\n  interval 10s\n  monitor m.monitor\n  period\n" + strings.Join(lines, "\n") + "\n"
 }
 
+func pinging(lines ...string) string {
+	return strings.Replace(moncfWith(lines...), "m.monitor", "fping.monitor", 1)
+}
+
 // TestServers: what lvs.alert lines become, or why they stay calls of the program.
 func TestServers(t *testing.T) {
 	for _, tc := range []struct {
@@ -129,8 +133,10 @@ func TestServers(t *testing.T) {
 		{"no weight", moncfWith("alert lvs.alert -P tcp -V 10.1.0.1:80 -R 10.0.0.1 -W five"), []string{`program = "lvs.alert"`}, "is no weight"},
 		{"an exit status", moncfWith("alert exit=2 lvs.alert -P tcp -V 10.1.0.1:80 -R 10.0.0.1"), []string{`program = "lvs.alert"`, "exit = 2"}, "exit status"},
 		{"nothing takes it out", moncfWith("alert mail.alert x", "upalert lvs.alert -P tcp -V 10.1.0.1:80 -R 10.0.0.1"), []string{`program = "lvs.alert"`}, "no alert of this service takes the same server out"},
-		{"a gateway without address", strings.Replace(moncfWith("alert heartbeat.alert"), "watch web", "watch names", 1), []string{`program = "heartbeat.alert"`}, "is no address of a gateway"},
-		{"a mail beside the gateway", moncfWith("alert heartbeat.alert", "alert mail.alert ops", "upalert heartbeat.alert -u"), []string{`gateway = ["10.0.0.1", "10.0.0.2"]`, `program = "mail.alert"`}, "the gateway of [fence]"},
+		{"a gateway without address", strings.Replace(pinging("alert heartbeat.alert"), "watch web", "watch names", 1), []string{`program = "heartbeat.alert"`}, "is no address of a gateway"},
+		{"no pings", moncfWith("alert heartbeat.alert"), []string{`program = "heartbeat.alert"`}, "stays a call of heartbeat.alert: what is tested here is no gateway"},
+		{"one gateway", strings.Replace(pinging("alert heartbeat.alert"), " 10.0.0.2", "", 1), []string{"[fence]\ngateway = [\"10.0.0.1\"]\n\n"}, "the gateway of [fence]"},
+		{"a mail beside the gateway", pinging("alert heartbeat.alert", "alert mail.alert ops", "upalert heartbeat.alert -u"), []string{"gateway = [\"10.0.0.1\", \"10.0.0.2\"]\nneed = \"all\"", `program = "mail.alert"`}, "the gateway of [fence]"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			imported := mustImport(t, "mon.cf", []byte(tc.text))

@@ -2,7 +2,9 @@ package mon
 
 import (
 	"net/netip"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/monitord/monitord/internal/migrate/moncf"
 )
@@ -21,13 +23,26 @@ func (im *importer) planGateway(group string, s *moncf.Service) {
 		p := &s.Periods[i]
 		for _, a := range slices.Concat(p.Alerts, p.UpAlerts, p.StartupAlerts, p.AckAlerts, p.DisableAlerts) {
 			if isProgram(a, heartbeatAlert) {
-				im.gateway(group, a)
+				im.gateway(group, s, a)
 			}
 		}
 	}
 }
 
-func (im *importer) gateway(group string, a moncf.AlertLine) {
+// pings reports whether a service asks what [fence] asks: whether hosts answer pings.
+func pings(s *moncf.Service) bool {
+	if s.Monitor == nil {
+		return false
+	}
+	name := path.Base(s.Monitor.Program)
+	return strings.Contains(name, "ping") || strings.Contains(name, "icmp")
+}
+
+func (im *importer) gateway(group string, s *moncf.Service, a moncf.AlertLine) {
+	if !pings(s) {
+		im.account.change(a.Source, "it stays a call of %s: what is tested here is no gateway by pings, as [fence] does; a director gives up what it holds by \"monitord maintenance\" too", a.Program)
+		return
+	}
 	hosts := im.hosts[group]
 	for _, h := range hosts {
 		if g, err := netip.ParseAddr(h); err != nil || g.IsLoopback() || g.IsUnspecified() || g.IsMulticast() {
@@ -62,5 +77,8 @@ func (im *importer) fence() {
 	list := s.add(im.gateways[0].src.Line, "gateway = "+quotes(addresses))
 	for _, g := range im.gateways {
 		im.account.carry(g.src, header, list)
+	}
+	if len(addresses) > 1 {
+		s.add(0, `need = "all"  # mon stopped heartbeat when any of them was gone`)
 	}
 }

@@ -70,6 +70,18 @@ func TestSaid(t *testing.T) {
 	}
 }
 
+// TestTemplate: what is still to be filled in is not silently taken for names.
+func TestTemplate(t *testing.T) {
+	for text, want := range map[string]int{
+		"hostgroup web {{ hosts }}\n": 1, "hostgroup web <%= @hosts %>\n": 1, "# {{ ansible_managed }}\nhostgroup web w1\n": 0,
+	} {
+		imported := mustImport(t, "mon.cf", []byte(text+"\nwatch web\n service s\n"))
+		if len(imported.Warnings) != want || want > 0 && !strings.Contains(imported.Warnings[0].String(), "line 1: this looks like a template") {
+			t.Errorf("%q: warnings %v", text, imported.Warnings)
+		}
+	}
+}
+
 // TestPeriodNames: only what would be taken for the same period gets mon's name.
 func TestPeriodNames(t *testing.T) {
 	const service = "hostgroup web w1\n\nwatch web\n service s\n  interval 1m\n  monitor m.monitor\n"

@@ -1,6 +1,7 @@
 package mon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -51,6 +52,7 @@ func (i *Imported) Load(host config.Host) (*config.Site, error) {
 		site.Warnings = append(site.Warnings, config.Problem{File: i.Name, Line: w.Line, Column: src.column(w.Line), Message: w.Text})
 	}
 	site.Warnings = append(site.Warnings, found...)
+	slices.SortStableFunc(site.Warnings, func(a, b config.Problem) int { return cmp.Compare(a.Line, b.Line) })
 	return site, nil
 }
 

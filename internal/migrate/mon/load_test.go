@@ -74,6 +74,7 @@ watch web
 func TestLoadRefused(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
 		{"unknown keyword", strings.Replace(small, "alert a.alert", "alertevry 1h", 1), `9:13: mon refuses this: unknown syntax [alertevry 1h]: did you mean "alertevery"?`},
+		{"a template", strings.Replace(small, "alert a.alert", "{% if night %}", 1), "8:13: mon refuses this: unknown syntax [{% if night %}]: this is a template: have it filled in first"},
 		{"unknown global", "maxproc = 5\n" + small, `1:1: mon refuses this: unknown variable 'maxproc': did you mean "maxprocs"?`},
 		{"keyword of a period", strings.Replace(small, "        period wd {Sun-Sat}\n", "", 1), `: alert belongs below a "period"`},
 		{"keyword of a service", small + "            interval 1m\n", `: interval belongs before the first "period" of the service`},

@@ -200,6 +200,8 @@ func (s *source) advice(bad *moncf.Error) string {
 			word = text[:i]
 		}
 		switch {
+		case isTemplate(text):
+			return ": this is a template: have it filled in first, and import the result"
 		case slices.Contains(moncf.PeriodKeywords(), word):
 			return fmt.Sprintf(": %s belongs below a \"period\"", word)
 		case slices.Contains(moncf.ServiceKeywords(), word):

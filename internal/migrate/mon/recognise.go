@@ -22,6 +22,14 @@ var (
 	tomlValue = regexp.MustCompile(`^(?:["'\[{]|true\b|false\b)`)
 )
 
+// templateLine has a mark of Jinja, ERB or one of their like.
+var templateLine = regexp.MustCompile(`\{\{.*\}\}|\{%.*%\}|<%.*%>`)
+
+// isTemplate reports whether a line, which is no comment, is to be filled in first.
+func isTemplate(line string) bool {
+	return templateLine.MatchString(line) && !strings.HasPrefix(strings.TrimSpace(line), "#")
+}
+
 // Recognise reports whether a file is a mon.cf rather than TOML. The text decides:
 // the first line that only one of them has. The name counts where the text says
 // nothing, as an empty one does.
