@@ -59,11 +59,15 @@ func newWalker(uid int) *walker {
 	return &walker{uid: uid, lstat: os.Lstat, readlink: os.Readlink, owner: ownerOf}
 }
 
-// walk goes from the root down.
+// walk goes from the root down, as the kernel does: what ".." after a symbolic link
+// leads to is not what filepath.Clean makes of it.
 func (w *walker) walk(path string) error {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return err
+	if !filepath.IsAbs(path) {
+		here, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		path = here + "/" + path
 	}
 	at := "/"
 	if err := w.safe(at); err != nil {

@@ -83,6 +83,14 @@ func TestWhoMayChangeAProgram(t *testing.T) {
 			files: []fake{{name: "/usr/lib/one", mode: link, link: "../../open/two"}, {name: "/open", mode: dir | 0o777}, {name: "/open/two", mode: link, link: program}},
 		},
 		{name: "by a linked folder", path: "/usr/lib/mon.d/a.monitor", files: []fake{{name: "/usr/lib/mon.d", mode: link, link: "mon"}}},
+		{
+			name: "by .. behind a link", path: "/usr/current/../mon/a.monitor", want: "/open (mode drwxrwxrwx)",
+			files: []fake{
+				{name: "/usr/current", mode: link, link: "/open/app"}, {name: "/open", mode: dir | 0o777}, {name: "/open/app", mode: dir | 0o755},
+				{name: "/usr/mon", mode: dir | 0o755}, {name: "/usr/mon/a.monitor", mode: 0o755},
+			},
+		},
+		{name: "by .. of the root", path: "/../usr/../../usr/lib/mon/a.monitor"},
 		{name: "in a circle", path: "/usr/lib/one", files: []fake{{name: "/usr/lib/one", mode: link, link: "one"}}, want: "more than 40 symbolic links"},
 		{name: "nothing", path: "/usr/lib/none", want: "file does not exist"},
 	} {
@@ -113,6 +121,10 @@ func TestTrustedLooksAtRealFiles(t *testing.T) {
 	err := Suspicious(program)
 	if !errors.Is(err, ErrUntrusted) || !strings.Contains(err.Error(), folder+" (mode drwxr-xrwx)") {
 		t.Errorf("a folder that everybody may write gives %v", err)
+	}
+	t.Chdir(folder)
+	if err := Suspicious("a"); !errors.Is(err, ErrUntrusted) || !strings.Contains(err.Error(), folder+" (mode drwxr-xrwx)") {
+		t.Errorf("by a path from there it gives %v", err)
 	}
 	if refused := Trusted(program) != nil; refused != (os.Geteuid() == 0) {
 		t.Errorf("user %d is refused it: %t", os.Geteuid(), refused)
