@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/daemon"
+	"github.com/monitord/monitord/internal/state"
 )
 
 // mayhem is a site with one watch, whose results are scripted by a file, and whose
@@ -25,6 +27,7 @@ type mayhem struct {
 	outage int    // the present one, or the last
 	fails  bool
 	kills  int
+	owing  int            // kills at which something was decided and not delivered yet
 	began  map[string]int // kills so far when something was due to be told
 }
 
@@ -33,7 +36,7 @@ func newMayhem(t *testing.T) *mayhem {
 	m := &mayhem{t: t, place: newPlace(t, ""), began: map[string]int{}}
 	m.script, m.told = filepath.Join(m.place.folder, "script"), filepath.Join(m.place.folder, "told")
 	m.program("m.monitor", "read exit summary <"+m.script+"\necho $summary\nexit $exit\n")
-	m.program("m.alert", "cat >/dev/null\necho $MON_ALERTTYPE $MON_LAST_SUMMARY >>"+m.told+"\n")
+	m.program("m.alert", "cat >/dev/null\nsleep 0.01\necho $MON_ALERTTYPE $MON_LAST_SUMMARY >>"+m.told+"\n")
 	m.find(0, "fine")
 	m.place.write(t, fmt.Sprintf(`
 alertdir = %[1]q
@@ -145,6 +148,7 @@ func TestEndToEndKilledAtRandom(t *testing.T) {
 		d.signal(syscall.SIGKILL)
 		<-d.end
 		m.kills++
+		m.look()
 		if random.IntN(4) == 0 {
 			m.turn() // while nobody looks
 		}
@@ -156,11 +160,27 @@ func TestEndToEndKilledAtRandom(t *testing.T) {
 		}
 	}
 	last := start(t, "run", "-c", m.place.config)
+	last.waitFor("msg=started")
 	m.settle(last)
 	m.judge()
 	m.wantHistory()
 	last.signal(syscall.SIGTERM)
 	last.wantEnd()
+}
+
+// look counts a kill between a decision and the note that it was delivered.
+func (m *mayhem) look() {
+	m.t.Helper()
+	var saved struct {
+		Queue []json.RawMessage `json:"queue"`
+	}
+	_, err := state.Peek(m.place.folder, state.Document{Name: "watches", Version: 1}, &saved)
+	if err != nil && !errors.Is(err, state.ErrNone) {
+		m.t.Fatalf("after kill %d: %v", m.kills, err)
+	}
+	if len(saved.Queue) > 0 {
+		m.owing++
+	}
 }
 
 // settle ends the last outage and waits until people know.
@@ -186,6 +206,9 @@ func (m *mayhem) judge() {
 	if m.outage < 10 {
 		m.t.Errorf("%d outages only: the test proves nothing", m.outage)
 	}
+	if m.owing < 5 {
+		m.t.Errorf("of %d kills %d came between deciding and sending: the test proves nothing", m.kills, m.owing)
+	}
 	again := 0
 	for k := 1; k <= m.outage; k++ {
 		for _, word := range []string{"failure", "up"} {
@@ -203,7 +226,7 @@ func (m *mayhem) judge() {
 	if len(told) > 0 {
 		m.t.Errorf("told of what was not: %v", told)
 	}
-	m.t.Logf("%d outages, %d kills, %d told again", m.outage, m.kills, again)
+	m.t.Logf("%d outages, %d kills, %d of them while something waited to be sent, %d told again", m.outage, m.kills, m.owing, again)
 }
 
 // wantHistory: each of them is in the history, as delivered.
