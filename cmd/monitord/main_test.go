@@ -302,6 +302,44 @@ func TestEndToEndHangingMonitor(t *testing.T) {
 	}
 }
 
+// TestEndToEndTwoDaemonsOneFolder: the second is told who was first and what to do,
+// with the same socket and with one of its own, and the first goes on undisturbed.
+func TestEndToEndTwoDaemonsOneFolder(t *testing.T) {
+	p := newPlace(t, site(listen(t).Addr().String()))
+	d := start(t, "run", "-c", p.config)
+	d.waitFor("msg=started")
+	before := p.status(t)
+	other := filepath.Join(p.folder, "other.toml")
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(other, bytes.Replace(text, []byte("m.sock"), []byte("other.sock"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("the folder %s is in use by another monitord, process %d: end that one, or give each its own \"statedir\"", p.folder, d.cmd.Process.Pid)
+	for _, config := range []string{p.config, other} {
+		if _, errs, exit := program(t, "run", "-c", config); exit != 1 || !strings.Contains(errs, want) {
+			t.Errorf("run -c %s: exit %d, %s", config, exit, errs)
+		}
+	}
+	if after := p.status(t); after.PID != before.PID || !after.Started.Equal(before.Started) {
+		t.Errorf("another daemon answers: %+v", after)
+	}
+	if _, err := os.Stat(filepath.Join(p.folder, "other.sock")); err == nil {
+		t.Error("the second left a socket")
+	}
+	d.signal(syscall.SIGTERM)
+	d.wantEnd()
+	if strings.Contains(d.text(), "cannot be saved") || strings.Contains(d.text(), "was not saved") {
+		t.Errorf("the first was disturbed:\n%s", d.text())
+	}
+	d = start(t, "run", "-c", p.config)
+	d.waitFor("the saved state is taken up")
+	d.signal(syscall.SIGTERM)
+	d.wantEnd()
+}
+
 // TestEndToEndKill: after kill -9 the daemon goes on where it was: a server that
 // is down and one that was drained stay out, before anything was tested again.
 func TestEndToEndKill(t *testing.T) {

@@ -47,7 +47,7 @@ type remembered struct {
 	Quorums map[string]quorumTold `json:"quorums,omitzero"`
 	operatorMemory
 	// Queue are the alerts that are not delivered yet, in order.
-	Queue []savedMessage `json:"queue,omitzero"`
+	Queue savedQueue `json:"queue,omitzero"`
 	// Confirmed are, of watches and quorums with alerts in Queue, what people were
 	// told before these.
 	Confirmed        []watch.Told          `json:"confirmed,omitzero"`
@@ -296,16 +296,17 @@ func (e *Engine) Flush(ctx context.Context) error {
 
 // closeMemory saves for the last time.
 func (e *Engine) closeMemory() {
-	e.sayUndelivered()
 	saver := e.saver.Load()
 	if saver == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	if err := saver.Close(ctx); err != nil {
+	err := saver.Close(ctx)
+	if err != nil {
 		e.log.WithError(err).Error("the last state was not saved")
 	}
+	e.sayUndelivered(err)
 }
 
 // awaitHistory waits for the last lines of the history, for a while.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -84,6 +85,27 @@ type savedMessage struct {
 	Problem     watch.Text `json:"problem,omitzero"`
 	Held        bool       `json:"held,omitzero"` // by the limiter
 	Event       savedEvent `json:"event"`
+
+	unread error // why the rest may be missing
+}
+
+// A savedQueue is what waits, on the disk. A message that cannot be read, as one of a kind
+// that a newer version knows, costs itself: the states in the same document count.
+type savedQueue []savedMessage
+
+// UnmarshalJSON reads each message by itself.
+func (q *savedQueue) UnmarshalJSON(text []byte) error {
+	var all []json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	*q = make(savedQueue, len(all))
+	for i, one := range all {
+		if err := json.Unmarshal(one, &(*q)[i]); err != nil {
+			(*q)[i].unread = err
+		}
+	}
+	return nil
 }
 
 // A savedEvent is an event on the disk, without what the configuration says of the
@@ -314,6 +336,10 @@ func (b bindings) bind(m *message) (why string) {
 func (e *Engine) recallQueue(old []savedMessage, forgotten string, saved, now time.Time) {
 	bound, kept, away := e.bindings(), 0, max(now.Sub(saved), 0)
 	for i := range old {
+		if err := old[i].unread; err != nil {
+			e.log.WithError(err).WithField("alert", old[i].Box).Error("an alert that was not delivered cannot be read, and is dropped")
+			continue
+		}
 		m := old[i].message(now, away)
 		why := forgotten
 		if why == "" {
@@ -347,10 +373,17 @@ func (e *Engine) described(key watch.Key) *config.Watch {
 	return nil
 }
 
-// sayUndelivered says at the end what people were not told yet.
-func (e *Engine) sayUndelivered() {
-	if n := len(e.outbox.saved()); n > 0 && e.memory.Store != nil {
-		e.log.WithFields(logrus.Fields{"alerts": n}).Warn("alerts were not delivered: the next start tries again")
+// sayUndelivered says at the end what people were not told yet; err is why that is not
+// on the disk.
+func (e *Engine) sayUndelivered(err error) {
+	waits, _ := e.outbox.waiters()
+	log := e.log.WithFields(logrus.Fields{"alerts": len(waits)})
+	switch {
+	case len(waits) == 0:
+	case err != nil:
+		log.Error("alerts were not delivered, and are not saved: nobody will hear of those that came up since the disk failed")
+	default:
+		log.Warn("alerts were not delivered: the next start tries again")
 	}
 }
 

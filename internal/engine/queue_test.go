@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,6 +256,12 @@ func TestWhatWaitsFollowsTheConfiguration(t *testing.T) {
 			w.Periods[0].Alerts = []watch.Action{{ID: "web2/a", Name: "mail"}}
 			w.Actions = map[string]alerts.Alert{"web2/a": w.Actions["web/a"]}
 		}, []string{"failure w2"}, dropped}, // it is a new watch, and fails
+		{"the service moved to another group", func(w *config.Watch) {
+			w.Key.Group = "web2"
+			w.Periods[0].Alerts = []watch.Action{{ID: "web2/a", Name: "mail"}}
+			w.Actions = map[string]alerts.Alert{"web2/a": w.Actions["web/a"]}
+		}, []string{"failure w2"}, dropped},
+		{"the service was removed", nil, nil, dropped},
 	} {
 		for _, reload := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, reload %t", tt.name, reload), func(t *testing.T) {
@@ -263,16 +272,20 @@ func TestWhatWaitsFollowsTheConfiguration(t *testing.T) {
 					m := &fakeMonitor{check: down("w2")}
 					l := reborn(t, store, journal, mortal(m, mail, newPoolSink()))
 					time.Sleep(5 * time.Second)
-					changed := mortal(m, mail, newPoolSink())
-					tt.change(&changed)
-					changed.Fingerprint = "changed"
+					var left []config.Watch
+					if tt.change != nil {
+						changed := mortal(m, mail, newPoolSink())
+						tt.change(&changed)
+						changed.Fingerprint = "changed"
+						left = append(left, changed)
+					}
 					if reload {
-						l.Reload(&config.Site{Watches: []config.Watch{changed}})
+						l.Reload(&config.Site{Watches: left})
 						set(false)
 					} else {
 						l.kill()
 						set(false)
-						l = reborn(t, store, journal, changed)
+						l = reborn(t, store, journal, left...)
 					}
 					time.Sleep(10 * time.Second)
 					synctest.Wait()
@@ -523,6 +536,106 @@ func TestStateWithoutAQueue(t *testing.T) {
 		l.end()
 		mail.want(t, "failure w2")
 		l.wantLogged(t, "the saved state is taken up")
+	})
+}
+
+// TestAMessageOfANewerVersion costs itself, which is said: the states and the other
+// messages in the same document count.
+func TestAMessageOfANewerVersion(t *testing.T) {
+	for _, text := range []string{
+		`{"box":"web:s mail","event":{"kind":"rumour","group":"web","service":"s"}}`,
+		`{"box":"web:s mail","attempts":"many","event":{"kind":"failure"}}`,
+		`"web:s mail"`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &fakeStore{}
+			mail, set := mailServer()
+			set(true)
+			m := &fakeMonitor{check: down("w2")}
+			w := mortal(m, mail, newPoolSink())
+			l := live(t, store, time.Hour, w)
+			time.Sleep(5 * time.Second)
+			l.kill()
+			store.text = bytes.Replace(store.text, []byte(`"queue":[`), []byte(`"queue":[`+text+","), 1)
+			set(false)
+			l = live(t, store, time.Hour, w)
+			time.Sleep(5 * time.Second)
+			l.end()
+			mail.want(t, "failure w2")
+			l.wantLogged(t, "the saved state is taken up", "cannot be read, and is dropped")
+		})
+	}
+}
+
+// TestStateOfEarlierVersions takes up documents that earlier versions wrote, as they
+// were on the disk: web:s fails, of which people were told, so they hear of its end
+// only; db:s fails as well, of which nobody was told yet in the last of them.
+func TestStateOfEarlierVersions(t *testing.T) {
+	for name, waits := range map[string]bool{"without-quorums": false, "without-queue": false, "with-queue": true} {
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join("testdata", "state", name+".state"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "watches.state"), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			store, err := state.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = store.Close() }()
+			synctest.Test(t, func(t *testing.T) {
+				saved, err := state.Peek(dir, watchesDocument, new(remembered))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Until(saved.Add(time.Minute)))
+				web, db := &recorder{}, &recorder{}
+				m, ill := &fakeMonitor{check: down("w2")}, &fakeMonitor{check: down("d1")}
+				watches := []config.Watch{mortal(m, web, newPoolSink()), testWatch("db", ill, db, "d1")}
+				for i := range watches {
+					p := &watches[i].Periods[0]
+					p.Name, p.Alerts[0].Name, p.AlertEvery.Interval = "", "exec m.alert", time.Hour
+				}
+				watches[1].Periods[0].UpAlerts = nil
+				l := liveAs(t, Memory{Store: store, MaxAge: time.Hour}, watches...)
+				time.Sleep(5 * time.Second)
+				m.set(down())
+				time.Sleep(5 * time.Second)
+				l.end()
+				l.wantLogged(t, "the saved state is taken up")
+				web.want(t, "up w2")
+				var want []string
+				if waits {
+					want = append(want, "failure d1")
+				}
+				db.want(t, want...)
+			})
+		})
+	}
+}
+
+// TestTheEndOnAFullDisk comes as soon as with any other, and says what is lost.
+func TestTheEndOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := fmt.Errorf("write: %w", syscall.ENOSPC)
+		store, journal := &fakeStore{err: full}, &fakeJournal{err: full}
+		mail, set := mailServer()
+		set(true)
+		m := &fakeMonitor{check: down("w2")}
+		l := reborn(t, store, journal, mortal(m, mail, newPoolSink()))
+		time.Sleep(10 * time.Minute)
+		began := time.Now()
+		l.end()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("the end took %s", took)
+		}
+		l.wantLogged(t, "the last state was not saved", "alerts were not delivered, and are not saved")
+		if l.logged("the next start tries again") {
+			t.Error("it promises what the disk cannot hold")
+		}
 	})
 }
 

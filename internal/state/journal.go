@@ -50,6 +50,9 @@ const (
 	journalOld    = ".old"
 	// longestRecord bounds what is read as one record.
 	longestRecord = 1 << 20
+	// tooLong is how many times as long as its limit a file is not looked through at the
+	// start.
+	tooLong = 8
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -66,13 +69,19 @@ func (s *Store) Journal(name string, limits JournalLimits) (*Journal, error) {
 	return j, nil
 }
 
-// open finds the end of the last whole record, and cuts off what is behind it.
+// open finds the end of the last whole record, and cuts off what is behind it. A file
+// that is far beyond its limit, which none of this program is, is an old one at once.
 func (j *Journal) open() error {
 	if j.limits.Age > 0 {
 		for _, path := range []string{j.path + journalOld, j.path} {
 			if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > j.limits.Age {
 				_ = os.Remove(path) // tried again at the next start
 			}
+		}
+	}
+	if info, err := os.Stat(j.path); err == nil && info.Mode().IsRegular() && info.Size()/tooLong > j.limits.Bytes {
+		if err := os.Rename(j.path, j.path+journalOld); err != nil { // nobody has to find its end
+			return err
 		}
 	}
 	file, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
@@ -129,11 +138,21 @@ func (j *Journal) append(text []byte, records int) error {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		return errors.Join(err, j.file.Truncate(j.size)) // half of it must not stay
+		return errors.Join(err, j.cut())
 	}
 	j.size += int64(len(text))
 	j.records += records
 	return nil
+}
+
+// cut takes away half a record; what cannot be cut is cut when the file is opened again.
+func (j *Journal) cut() error {
+	err := j.file.Truncate(j.size)
+	if err != nil {
+		_ = j.file.Close() // every record of it was synced
+		j.file = nil
+	}
+	return err
 }
 
 // turn begins a new file.

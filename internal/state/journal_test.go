@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -208,6 +209,50 @@ func TestAJournalThatCannotBeOpened(t *testing.T) {
 		t.Errorf("after the store was closed: %v", err)
 	}
 	_ = j.Close()
+}
+
+// TestAJournalWhoseFileIsLost, as that of a disk that went away, is opened again.
+func TestAJournalWhoseFileIsLost(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, open(t, dir), roomy)
+	j.add(t, "one")
+	_ = j.file.Close()
+	if err := j.Append("two"); err == nil {
+		t.Error("an append to a closed file says nothing")
+	}
+	j.add(t, "three")
+	j.want(t, 0, "one", "three")
+}
+
+// TestAHugeJournal, most of it garbage in one line, costs no time at the start and
+// little memory when it is read, and goes like any other.
+func TestAHugeJournal(t *testing.T) {
+	const huge = 256 << 20
+	dir := t.TempDir()
+	s := open(t, dir)
+	path := filepath.Join(dir, "history.journal")
+	j := openJournal(t, s, roomy)
+	j.add(t, "one")
+	_ = j.Close()
+	if err := os.Truncate(path, huge); err != nil { // a hole: it takes no disk
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	j = openJournal(t, s, roomy)
+	if info, err := os.Stat(path + journalOld); err != nil || info.Size() != huge {
+		t.Errorf("the huge file was read, not put aside: %v", err)
+	}
+	j.add(t, "two")
+	j.want(t, 1, "one", "two")
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 16<<20 {
+		t.Errorf("it took %d bytes of memory", n)
+	}
+	_ = j.Close()
+	j = openJournal(t, s, JournalLimits{Records: 1, Bytes: 1 << 20})
+	j.add(t, "three") // a new file: the huge one goes
+	j.want(t, 0, "two", "three")
 }
 
 // TestKilledWhileAppending: whatever was said to be written is there.
