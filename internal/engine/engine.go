@@ -368,7 +368,7 @@ func (e *Engine) dispatch(notices []watch.Notice) {
 		m := &message{box: boxOf(n.Key, n.Action.Name), name: n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n), hosts: w.Scope == watch.ScopeHost}
 		m.passing = w.Redistribute != nil && n.Action.ID == w.Redistribute.ID
 		if m.lasts() {
-			e.logCall(n)
+			e.logCall(n, alert)
 		}
 		if !w.Compat && n.Kind != watch.Test {
 			m.destination = n.Action.Name

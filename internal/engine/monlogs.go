@@ -16,6 +16,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/watch"
 )
@@ -151,11 +152,15 @@ func (e *Engine) logDowntime(now time.Time, w *config.Watch, before *outage) {
 }
 
 // logCall writes of an alert that is called.
-func (e *Engine) logCall(n *watch.Notice) {
+// mon names a program by its whole path.
+func (e *Engine) logCall(n *watch.Notice, alert alerts.Alert) {
 	if e.site.HistoricFile == "" {
 		return
 	}
 	program, arguments := call(n.Action.Name)
+	if p, ok := alert.(interface{ Program() string }); ok {
+		program = p.Program()
+	}
 	e.monLogs.put(e.site.HistoricFile, fmt.Sprintf("%s %s %s %d %s (%s) %s\n",
 		n.Kind, n.Group, n.Service, n.At.Unix(), program, arguments, oneLine(n.Summary)))
 }

@@ -29,12 +29,21 @@ type scripted struct {
 	end     func()
 }
 
+// A calledProgram is an alert that calls one.
+type calledProgram struct {
+	recorder
+	path string
+}
+
+func (p *calledProgram) Program() string { return p.path }
+
 func newScripted(t *testing.T, site *config.Site, change func(*config.Watch)) *scripted {
 	t.Helper()
 	s := &scripted{monitor: &fakeMonitor{}, start: time.Now()}
 	w := testWatch("g", s.monitor, &recorder{}, "h1", "h2")
 	w.Scope, w.Compat = watch.ScopeGroup, true
 	w.Periods[0].Alerts[0].Name, w.Periods[0].UpAlerts[0].Name = "exec a.alert", "exec up.alert -x y"
+	w.Actions["g/a"], w.Actions["g/u"] = &calledProgram{path: "@ALERTDIR@/a.alert"}, &calledProgram{path: "@ALERTDIR@/up.alert"}
 	if change != nil {
 		change(&w)
 	}
@@ -163,8 +172,7 @@ func TestGoldenHistory(t *testing.T) {
 	for _, event := range tr.Trace.Events {
 		if event.Cmd == "list alerthist" {
 			for _, line := range event.Reply[:len(event.Reply)-1] {
-				line = strings.ReplaceAll(line, `\20`, " ") // the protocol's escape
-				want = append(want, strings.ReplaceAll(line, "@ALERTDIR@/", ""))
+				want = append(want, strings.ReplaceAll(line, `\20`, " ")) // the protocol's escape
 			}
 		}
 	}
@@ -184,7 +192,7 @@ func TestGoldenHistory(t *testing.T) {
 
 		s = newScripted(t, &config.Site{Global: global}, nil)
 		wantHistory(t, s.Engine, "failure h1: , 0 attempts", "up h1: , 0 attempts")
-		if h := s.historic[1]; h.Alert != "up.alert -x y" || h.Group != "g" || h.Service != "s" {
+		if h := s.historic[1]; h.Alert != "@ALERTDIR@/up.alert -x y" || h.Group != "g" || h.Service != "s" {
 			t.Errorf("read back: %+v", h)
 		}
 		s.memory.History = &fakeJournal{} // what is told there comes instead
