@@ -22,7 +22,7 @@ func BenchmarkTenThousandWatches(b *testing.B) {
 		m.runs = make([]time.Time, 0, 64)
 		watches = append(watches, testWatch(fmt.Sprintf("g%d", i), m, &recorder{}, "h"))
 	}
-	e, err := New(&config.Site{Watches: watches, Global: config.Global{RandStart: time.Second}}, quiet())
+	e, err := Resume(&config.Site{Watches: watches, Global: config.Global{RandStart: time.Second}}, quiet(), Memory{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -87,14 +87,9 @@ type Delivery struct {
 	Error string    `json:"error,omitempty"` // empty if it was delivered
 }
 
-// New returns an engine for a site that remembers nothing; Run makes it work.
-// Reload and Status may be called before that.
-func New(site *config.Site, log logrus.FieldLogger) (*Engine, error) {
-	return Resume(site, log, Memory{})
-}
-
-// Resume is [New] for an engine that goes on where the one before it ended, or was
-// killed: what was counted, alerted, acknowledged and disabled is so still.
+// Resume returns an engine for a site; Run makes it work, and Reload and Status may be
+// called before that. It goes on where the one before it ended, or was killed: what was
+// counted, alerted, acknowledged and disabled is so still.
 func Resume(site *config.Site, log logrus.FieldLogger, memory Memory) (*Engine, error) {
 	return build(site, log, memory, schedule.Config{Wall: time.Now})
 }
@@ -328,13 +323,6 @@ func (e *Engine) finish(w *config.Watch, began time.Time, r monitors.Result, err
 	}
 }
 
-func (e *Engine) logNews(key watch.Key, changes []watch.Change, decisions []watch.Decision) {
-	e.logChanges(key, changes)
-	for _, d := range decisions {
-		e.log.WithFields(logrus.Fields{"watch": key.String(), "decision": d.String()}).Debug("decided")
-	}
-}
-
 func verdicts(r monitors.Result) watch.Result {
 	out := watch.Result{Exit: r.Exit, Output: string(r.Output)}
 	for _, h := range r.Hosts {
@@ -425,140 +413,4 @@ func (e *Engine) unchanged(site *config.Site) int {
 		}
 	}
 	return same
-}
-
-// runTrapClock lets time pass for traps, and for what operators said for a time.
-func (e *Engine) runTrapClock(ctx context.Context) {
-	for {
-		var due <-chan time.Time
-		if wait, ok := e.trapsDue(); ok {
-			due = time.After(wait)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.tick:
-		case <-due:
-			e.tickTraps()
-		}
-	}
-}
-
-// trapsDue is how long time has nothing to do for traps; ok is false if for ever.
-func (e *Engine) trapsDue() (wait time.Duration, ok bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := e.now()
-	if exclude := excluded(e.site.ExcludePeriod); exclude != nil && exclude(now) { // nothing runs, no clock either (mon)
-		return time.Second, true
-	}
-	at, ok := e.set.NextTick()
-	// A timer may not be armed for the very instant: what is due "more than T" after
-	// something is due a moment later.
-	return max(at.Sub(now), 0) + 10*time.Millisecond, ok
-}
-
-func (e *Engine) tickTraps() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := e.now()
-	if exclude := excluded(e.site.ExcludePeriod); exclude == nil || !exclude(now) {
-		e.dispatch(e.set.Tick(now))
-	}
-}
-
-func (e *Engine) pokeTrapClock() {
-	select {
-	case e.tick <- struct{}{}:
-	default:
-	}
-}
-
-func (e *Engine) panicked(key string, value any, stack []byte) {
-	e.log.WithFields(logrus.Fields{"watch": key, "panic": value, "stack": string(stack)}).Error("a check panicked")
-}
-
-// logChanges logs what people look for later: one line for all hosts of a round.
-func (e *Engine) logChanges(key watch.Key, changes []watch.Change) {
-	if len(changes) == 0 {
-		return
-	}
-	log := e.log.WithField("watch", key.String())
-	var down, up []string
-	for _, c := range changes {
-		switch {
-		case c.To == watch.Unknown:
-			log.WithField("reason", c.Reason).Warn("could not test")
-		case c.From == watch.Unknown:
-			log.Info("can be tested again")
-		case c.To == watch.Failed:
-			down = append(down, about(c))
-		case c.To == watch.OK && c.From == watch.Failed:
-			up = append(up, about(c))
-		}
-	}
-	if len(down) > 0 {
-		log.WithField("hosts", shorten(down)).Warn("down")
-	}
-	if len(up) > 0 {
-		log.WithField("hosts", shorten(up)).Info("up")
-	}
-}
-
-func about(c watch.Change) string {
-	name := c.Host
-	if name == "" {
-		name = c.Group
-	}
-	if c.To != watch.Failed || c.Reason == "" {
-		return name
-	}
-	return name + " (" + c.Reason + ")"
-}
-
-// shorten keeps a thousand names out of one line of the log.
-func shorten(names []string) []string {
-	const most = 20
-	if len(names) <= most {
-		return names
-	}
-	return append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(names)-most))
-}
-
-// states is who is up, down and unknown, for the log.
-func states(hosts []alerts.Host) string {
-	count := map[alerts.HostState]int{}
-	for _, h := range hosts {
-		count[h.State]++
-	}
-	return fmt.Sprintf("%d up, %d down, %d unknown", count[alerts.HostUp], count[alerts.HostDown], count[alerts.HostUnknown])
-}
-
-// delivered is told of each attempt to send an alert.
-func (e *Engine) delivered(d delivery) {
-	m := d.message
-	key := watch.Key{Group: m.event.Group, Service: m.event.Service}
-	log := e.log.WithFields(logrus.Fields{"watch": key.String(), "alert": m.name, "kind": m.event.Kind.String(), "took": d.took.Round(time.Millisecond).String()})
-	entry := Delivery{Alert: m.name, List: m.event.Kind.String(), At: time.Now(), Took: d.took.Seconds()}
-	switch {
-	case d.err == nil && m.follows():
-		log.WithField("hosts", states(m.event.Hosts)).Info("pool told")
-	case d.err == nil:
-		log.WithField("reason", m.event.Reason).Info("alert sent")
-	case errors.Is(d.err, alerts.ErrDelivered):
-		entry.Error = d.err.Error()
-		log.WithError(d.err).Warn("alert sent, with a complaint")
-	case d.final:
-		entry.Error = d.err.Error()
-		log.WithError(d.err).Error("alert given up")
-	default:
-		entry.Error = d.err.Error()
-		log.WithError(d.err).Warn("alert not sent, will try again")
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.deliveries[key] == nil {
-		e.deliveries[key] = map[string]Delivery{}
-	}
-	e.deliveries[key][m.action] = entry
 }

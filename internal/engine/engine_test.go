@@ -92,7 +92,7 @@ func quiet() *logrus.Logger {
 func engineTest(t *testing.T, watches []config.Watch, f func(t *testing.T, e *Engine)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		e, err := New(&config.Site{Watches: watches}, quiet())
+		e, err := Resume(&config.Site{Watches: watches}, quiet(), Memory{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,7 @@ func newScripted(t *testing.T, site *config.Site, change func(*config.Watch)) *s
 	}
 	site.Watches = []config.Watch{w}
 	s.watch = &site.Watches[0]
-	e, err := New(site, quiet())
+	e, err := Resume(site, quiet(), Memory{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestOneLogDoesNotHoldUpTheOther(t *testing.T) {
 		if err := os.Mkdir(bad, 0o700); err != nil { // no file
 			t.Fatal(err)
 		}
-		e, err := New(&config.Site{}, quiet())
+		e, err := Resume(&config.Site{}, quiet(), Memory{})
 		if err != nil {
 			t.Fatal(err)
 		}

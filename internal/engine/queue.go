@@ -220,9 +220,7 @@ func (o *outbox) waiters() (all []waiter, allowance int) {
 	return all, o.allowance()
 }
 
-// saved is what waits, in order.
-func (o *outbox) saved() []savedMessage { return saveQueue(o.waiters()) }
-
+// saveQueue is what waits, in order.
 func saveQueue(all []waiter, allowance int) []savedMessage {
 	slices.SortFunc(all, func(a, b waiter) int { return cmp.Compare(a.number, b.number) })
 	out := make([]savedMessage, len(all))

@@ -25,6 +25,9 @@ import (
 	"github.com/monitord/monitord/monitors"
 )
 
+// saved is what waits, in order.
+func (o *outbox) saved() []savedMessage { return saveQueue(o.waiters()) }
+
 // A mailServer is a recorder that is down or not.
 func mailServer() (r *recorder, set func(down bool)) {
 	r = &recorder{}

@@ -46,7 +46,7 @@ func TestQuorumAlerts(t *testing.T) {
 			Lost: []watch.Action{{ID: "l", Name: "mail ops"}}, Had: []watch.Action{{ID: "h", Name: "mail ops"}},
 		}}}
 		log, _ := test.NewNullLogger()
-		e, err := New(site, log)
+		e, err := Resume(site, log, Memory{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -161,9 +161,6 @@ func (r *Rehearsal) Play() []Scene {
 	return play
 }
 
-// Status is [Engine.Status].
-func (r *Rehearsal) Status() Status { return r.engine.Status() }
-
 // cue takes what would go into the outbox; it is called with the engine's lock held.
 func (r *Rehearsal) cue(m *message) {
 	c := &Cue{Name: m.name, List: listOf(m.event.Kind), Event: m.event, Limited: m.destination}

@@ -722,7 +722,7 @@ func TestClocksYearsApart(t *testing.T) {
 }
 
 func TestAbsorbRefuses(t *testing.T) {
-	e, err := New(&config.Site{}, quiet())
+	e, err := Resume(&config.Site{}, quiet(), Memory{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -746,7 +746,7 @@ func TestTenThousandWatches(t *testing.T) {
 	for i := range 10000 {
 		watches = append(watches, testWatch("group"+strings.Repeat("x", i%7)+time.Duration(i).String(), &fakeMonitor{check: down()}, &recorder{}, "w1", "w2"))
 	}
-	e, err := New(&config.Site{Watches: watches}, quiet())
+	e, err := Resume(&config.Site{Watches: watches}, quiet(), Memory{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -765,7 +765,7 @@ func TestTenThousandWatches(t *testing.T) {
 	if len(document) > 2<<20 {
 		t.Errorf("%d bytes", len(document))
 	}
-	other, err := New(&config.Site{Watches: watches}, quiet())
+	other, err := Resume(&config.Site{Watches: watches}, quiet(), Memory{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func really(t *testing.T, file, text string) (sent, in []string) {
 	}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	if e, err = engine.New(played, log); err != nil {
+	if e, err = engine.Resume(played, log, engine.Memory{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := pool.Reconfigure(t.Context(), site.Virtuals, site.Followers); err != nil {
