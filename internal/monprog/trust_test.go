@@ -86,8 +86,11 @@ func TestWhoMayChangeAProgram(t *testing.T) {
 		{
 			name: "by .. behind a link", path: "/usr/current/../mon/a.monitor", want: "/open (mode drwxrwxrwx)",
 			files: []fake{
-				{name: "/usr/current", mode: link, link: "/open/app"}, {name: "/open", mode: dir | 0o777}, {name: "/open/app", mode: dir | 0o755},
-				{name: "/usr/mon", mode: dir | 0o755}, {name: "/usr/mon/a.monitor", mode: 0o755},
+				{name: "/usr/current", mode: link, link: "/open/app"},
+				{name: "/open", mode: dir | 0o777},
+				{name: "/open/app", mode: dir | 0o755},
+				{name: "/usr/mon", mode: dir | 0o755},
+				{name: "/usr/mon/a.monitor", mode: 0o755},
 			},
 		},
 		{name: "by .. of the root", path: "/../usr/../../usr/lib/mon/a.monitor"},
