@@ -176,7 +176,7 @@ func TestWhatIsNoPlainFileIsRefused(t *testing.T) {
 	if err := os.WriteFile(at("victim"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Symlink("victim", at("link")), os.Symlink("nowhere", at("dangling")), syscall.Mkfifo(at("pipe"), 0o600)); err != nil {
+	if err := errors.Join(os.Symlink("victim", at("link")), os.Symlink("nowhere", at("dangling")), syscall.Mkfifo(at("pipe"), 0o600), syscall.Mkfifo(at("deaf"), 0o600), os.Mkdir(at("folder"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	reader, err := os.OpenFile(at("pipe"), os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -185,7 +185,7 @@ func TestWhatIsNoPlainFileIsRefused(t *testing.T) {
 	}
 	defer func() { _ = reader.Close() }()
 	for file, want := range map[string]string{
-		"link": "is a symbolic link", "dangling": "is a symbolic link", "pipe": "is no plain file", "/dev/full": "is no plain file",
+		"link": "is a symbolic link", "dangling": "is a symbolic link", "pipe": "is no plain file", "deaf": "is no plain file", "folder": "is no plain file", "/dev/full": "is no plain file",
 	} {
 		err := newAlert(t, folder, file).Send(t.Context(), failure())
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -284,6 +284,29 @@ func appears(t *testing.T, file string) {
 }
 
 // TestEndToEndHangingMonitor: SIGTERM does not wait for a monitor that hangs.
+// TestEndToEndTestMonitor: what a program repeats of what a host said is for people, and
+// not for their terminal.
+func TestEndToEndTestMonitor(t *testing.T) {
+	p := newPlace(t, `
+hostgroups = { web = ["w1", "w2"] }
+
+[[watch]]
+group    = "web"
+service  = "banner"
+interval = "1m"
+monitor  = { type = "exec", program = "./banner.monitor" }
+`)
+	monitor := filepath.Join(p.folder, "banner.monitor")
+	if err := os.WriteFile(monitor, []byte("#!/bin/sh\nprintf 'w2\\nsaid \\033[2J\\033]0;x\\007\\000\\377hello\\n'\nexit 1\n"), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	t.Chdir(p.folder)
+	out, _, exit := program(t, "test", "monitor", "web:banner", "-c", p.config)
+	if want := "exit status 1, output:\nw2\nsaid [2J]0;x\uFFFDhello\n1 of 2 up"; exit != 1 || !strings.Contains(out, want) {
+		t.Errorf("exit %d, %q; want %q", exit, out, want)
+	}
+}
+
 func TestEndToEndHangingMonitor(t *testing.T) {
 	p := newPlace(t, "")
 	script := filepath.Join(p.folder, "hang.monitor")

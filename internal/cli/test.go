@@ -15,6 +15,7 @@ import (
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/engine"
 	"github.com/monitord/monitord/internal/watch"
+	"github.com/monitord/monitord/internal/wording"
 	"github.com/monitord/monitord/monitors"
 )
 
@@ -75,7 +76,7 @@ func testMonitor(c *cobra.Command, w *config.Watch) error {
 	}
 	_ = table.Flush() // a terminal that is gone needs no table
 	if w.IsProgram {
-		fmt.Fprintf(c.OutOrStdout(), "exit status %d, output:\n%s", result.Exit, result.Output)
+		fmt.Fprintf(c.OutOrStdout(), "exit status %d, output:\n%s", result.Exit, wording.Plain(string(result.Output)))
 	}
 	fmt.Fprintf(c.OutOrStdout(), "%d of %d up, %s\n", up, len(result.Hosts), time.Since(start).Round(time.Millisecond))
 	if result.Exit != 0 || up < len(result.Hosts) {

@@ -23,6 +23,9 @@ func Open(path string) (*os.File, error) {
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("%s is a symbolic link, which is not followed: name the file itself", path)
 	}
+	if errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EISDIR) { // a pipe that nobody reads, or a socket; a folder
+		return nil, fmt.Errorf("%s is no plain file: %w", path, err)
+	}
 	if err != nil {
 		return nil, err
 	}
