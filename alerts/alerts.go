@@ -44,8 +44,8 @@ type Follower interface {
 // Kind says why an alert is sent.
 type Kind int
 
-// The kinds, mon's and two of our own: State for followers, Test for a test from
-// the command line.
+// The kinds, mon's and three of our own: State for followers, Test for a test from
+// the command line, Digest for what changed in a while, which is about no one watch.
 const (
 	Failure Kind = iota
 	Up
@@ -56,9 +56,10 @@ const (
 	TrapTimeout
 	Test
 	State
+	Digest
 )
 
-var kindNames = [...]string{"failure", "up", "startup", "ack", "disable", "trap", "traptimeout", "test", "state"}
+var kindNames = [...]string{"failure", "up", "startup", "ack", "disable", "trap", "traptimeout", "test", "state", "digest"}
 
 // String returns mon's word, as in MON_ALERTTYPE.
 func (k Kind) String() string {

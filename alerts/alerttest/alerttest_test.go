@@ -58,8 +58,8 @@ func TestAdapt(t *testing.T) {
 }
 
 func TestKindsAreAll(t *testing.T) {
-	if got := kinds(); len(got) == 0 || got[len(got)-1] != alerts.State {
-		t.Errorf("kinds() = %v, want all up to %s", got, alerts.State)
+	if got := kinds(); len(got) == 0 || got[len(got)-1] != alerts.Digest {
+		t.Errorf("kinds() = %v, want all up to %s", got, alerts.Digest)
 	}
 }
 

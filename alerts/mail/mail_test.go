@@ -206,6 +206,32 @@ Output of the last failure:
 	}
 }
 
+// TestDigestMail: what is told comes first, and once.
+func TestDigestMail(t *testing.T) {
+	e := alerts.Event{
+		Kind: alerts.Digest, Group: "monitord", Service: "digest", Summary: "1 failing; 1 outage began, 0 ended",
+		Output: []byte("1 failing; 1 outage began, 0 ended\nfrom 08:00 until 08:00\n\nfailing, the longest first:\n  web:http w1 for 2h0m0s\n"),
+		Reason: "it is time for the digest", Status: 1,
+	}
+	m := sent(t, e, func(*Config) {})
+	want := `1 failing; 1 outage began, 0 ended
+from 08:00 until 08:00
+
+failing, the longest first:
+  web:http w1 for 2h0m0s
+
+Service: monitord:digest
+Why this mail: it is time for the digest
+Sent by: monitord on dir1
+`
+	if diff := cmp.Diff(want, body(t, m)); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+	if got, want := m.Subject(), "DIGEST monitord:digest: 1 failing; 1 outage began, 0 ended"; got != want {
+		t.Errorf("subject %q, want %q", got, want)
+	}
+}
+
 func TestOneHostBackIsNotTheEndOfTheOutage(t *testing.T) {
 	e := recovery()
 	e.Hosts[0].State, e.Hosts[0].Reason = alerts.HostDown, "no route"

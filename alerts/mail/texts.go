@@ -18,9 +18,12 @@ const (
 	defaultBody = `{{- if .Ack}}Acknowledged by {{.Ack}}
 
 {{end}}
+{{- $digest := eq .Kind.String "digest"}}
+{{- if $digest}}{{.Output}}
+{{end}}
 {{- range .Concerned}}{{$.Line .}}
-{{else}}{{with .Summary}}{{.}}
-{{end}}{{end}}
+{{else}}{{with .Summary}}{{if not $digest}}{{.}}
+{{end}}{{end}}{{end}}
 {{- if and .Recovering (not .OthersDown)}}{{with .Lasted}}The outage lasted {{.}}.
 {{end}}{{end}}
 {{- with .OthersDown}}
@@ -45,10 +48,10 @@ Service: {{.Group}}:{{.Service}}{{with .Description}} - {{.}}{{end}}
 {{end}}
 {{- with .Director}}Sent by: monitord on {{.}}
 {{end}}
-{{- with .Output}}
+{{- with .Output}}{{if not $digest}}
 {{if and $.Recovering $.Lasted}}Output of the last failure{{else}}Output of the monitor{{end}}:
 {{.}}
-{{end}}`
+{{end}}{{end}}`
 )
 
 // bodyLimit bounds a body in bytes, whatever its template does: many servers

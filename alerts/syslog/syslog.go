@@ -230,7 +230,7 @@ func (s *sender) severity(k alerts.Kind) syslog.Severity {
 	switch k {
 	case alerts.Failure, alerts.Trap, alerts.TrapTimeout:
 		return s.failure
-	case alerts.Up, alerts.Startup, alerts.Ack, alerts.Disable, alerts.State:
+	case alerts.Up, alerts.Startup, alerts.Ack, alerts.Disable, alerts.State, alerts.Digest:
 		return syslog.Notice
 	case alerts.Test:
 		return syslog.Info

@@ -12,7 +12,7 @@ import (
 // An event is the whole event as JSON. Keys are added, never renamed: others read
 // them. Times are RFC 3339; one that is not known is left out.
 type event struct {
-	Kind        string `json:"kind"`              // failure, up, startup, ack, disable, trap, traptimeout, test
+	Kind        string `json:"kind"`              // failure, up, startup, ack, disable, trap, traptimeout, test, digest
 	Testing     string `json:"testing,omitempty"` // of a test: the list that is tried
 	Headline    string `json:"headline"`
 	Group       string `json:"group"`

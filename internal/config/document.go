@@ -52,6 +52,7 @@ type document struct {
 	Cluster    raw `toml:"cluster" doc:"The directors, and how fast they find out about each other."`
 	Fence      raw `toml:"fence" doc:"What a director must reach to hold anything."`
 	Group      raw `toml:"group" doc:"A group of resources that one director holds at a time."`
+	Digest     raw `toml:"digest" doc:"When people are told what changed, in one message, and who."`
 	Watch      raw `toml:"watch" doc:"Who is tested how, and who is told."`
 }
 
@@ -162,6 +163,7 @@ const (
 	watchSection    = "[[watch]]"
 	periodSection   = "[[watch.period]]"
 	escalateSection = "[[watch.period.escalate]]"
+	digestSection   = "[digest]"
 	logSection      = "[log]"
 )
 
@@ -178,6 +180,7 @@ func elsewhere() map[string][]string {
 		{&periodTable{}, "into " + periodSection},
 		{&escalateTable{}, "into " + escalateSection},
 		{&logTable{}, "into " + logSection},
+		{&digestTable{}, "into " + digestSection},
 	} {
 		for _, k := range keysOfTable(reflect.ValueOf(t.table).Elem()) {
 			if !slices.Contains(places[k], t.where) {

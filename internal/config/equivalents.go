@@ -6,7 +6,7 @@ func forms() map[string]string {
 	return map[string]string{
 		"include":    "string or list of strings",
 		"hostgroups": "table of lists of strings",
-		"log":        "table", "lvs": "table", "sync": "table", "cluster": "table", "fence": "table", "stonith": "table",
+		"log":        "table", "digest": "table", "lvs": "table", "sync": "table", "cluster": "table", "fence": "table", "stonith": "table",
 		"virtual": "tables", "group": "tables", "watch": "tables", "period": "tables", "escalate": "tables", "node": "tables", "resource": "tables",
 		"monitor":    "table",
 		"alertafter": "number, duration or table", "alertevery": "duration or table",

@@ -108,6 +108,7 @@ func (b *builder) document(root *node, path string) {
 	b.watches()
 	b.dependencies()
 	b.requirements()
+	b.digest()
 	b.quorumOwners()
 	b.unaddressed()
 	b.syncRole()

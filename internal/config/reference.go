@@ -69,6 +69,7 @@ func Reference() []Table {
 		Table{Name: escalateSection, Keys: referenceOf(&escalateTable{})},
 		Table{Name: "every alert", Keys: referenceOf(&alertTable{})})
 	tables = append(tables, kinds("alert", alerts.Kinds(), alerts.Defaults)...)
+	tables = append(tables, Table{Name: digestSection, Keys: referenceOf(&digestTable{})})
 	tables = append(tables,
 		Table{Name: "[lvs]", Keys: referenceOf(&lvsTable)},
 		Table{Name: "[[virtual]]", Keys: referenceOf(&virtual)},

@@ -79,6 +79,8 @@ type Site struct {
 	// Quorums hold, by the names of virtual services, who is told of their quorum;
 	// one without alerts is not in it.
 	Quorums map[string]*Quorum
+	// Digest is nil if nobody is told what changed in a while.
+	Digest *Digest
 	// Followers are, by the names of virtual services, the watches whose alerts
 	// follow who is up in them, "group:service".
 	Followers map[string][]string

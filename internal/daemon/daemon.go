@@ -182,7 +182,7 @@ func load(ctx context.Context, o Options, pool *latePool) (*config.Site, error) 
 // justWatch leaves a witness nothing but its vote: it tests nobody, and forwards
 // nothing.
 func justWatch(site *config.Site) {
-	site.Watches, site.Virtuals, site.Quorums, site.Followers = nil, nil, nil, nil
+	site.Watches, site.Virtuals, site.Quorums, site.Followers, site.Digest = nil, nil, nil, nil, nil
 	site.Sync, site.LVS.Backend = nil, lvs.BackendRecord
 }
 

@@ -140,6 +140,9 @@ func (e *Engine) adopt(site *config.Site) {
 	}
 	maps.DeleteFunc(e.measured, func(key watch.Key, _ []monitors.HostResult) bool { return e.watches[key] == nil })
 	e.adoptQuorums(site)
+	if site.Digest != nil {
+		maps.Copy(e.actions, site.Digest.Actions)
+	}
 }
 
 // Run works until ctx is done, and returns when every check has ended and every
@@ -154,10 +157,11 @@ func (e *Engine) Run(ctx context.Context, grace time.Duration) {
 	}()
 	defer e.closeMemory()
 	e.begin(e.now())
-	var trapClock sync.WaitGroup
-	trapClock.Go(func() { e.runTrapClock(ctx) })
+	var clocks sync.WaitGroup
+	clocks.Go(func() { e.runTrapClock(ctx) })
+	clocks.Go(func() { e.runDigestClock(ctx) })
 	e.scheduler.Run(ctx)
-	trapClock.Wait()
+	clocks.Wait()
 	defer time.AfterFunc(grace, e.stopSending).Stop()
 	e.outbox.close()
 }
@@ -171,6 +175,7 @@ func (e *Engine) begin(now time.Time) {
 	e.saver.Store(e.remember())
 	e.beginDowntimes(now)
 	e.takeDuty(now)
+	e.set.Digests(now, e.site.Digest != nil)
 	e.dispatch(e.set.Start(now))
 	if e.memory.PoolsRemember {
 		e.set.Retell()
@@ -377,6 +382,7 @@ func (e *Engine) Reload(site *config.Site) {
 	same := e.unchanged(site)
 	e.adopt(site)
 	e.set.Reconfigure(now, machines(site), options(site))
+	e.set.Digests(now, site.Digest != nil)
 	e.duty = duty
 	if e.running {
 		e.takeDuty(now)

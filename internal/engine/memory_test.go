@@ -96,7 +96,12 @@ func live(t *testing.T, store *fakeStore, maxAge time.Duration, watches ...confi
 
 func liveAs(t *testing.T, memory Memory, watches ...config.Watch) *life {
 	t.Helper()
-	l := &life{site: &config.Site{Watches: watches}}
+	return liveSite(t, memory, &config.Site{Watches: watches})
+}
+
+func liveSite(t *testing.T, memory Memory, site *config.Site) *life {
+	t.Helper()
+	l := &life{site: site}
 	l.store, _ = memory.Store.(*fakeStore)
 	log := quiet()
 	l.log = logtest.NewLocal(log)

@@ -76,6 +76,8 @@ func (m *message) supersedes(older *message) bool {
 	switch {
 	case older.event.Kind == alerts.Test:
 		return false
+	case older.event.Kind == alerts.Digest || m.event.Kind == alerts.Digest: // each says something of its own
+		return m.event.Kind == older.event.Kind && m.action == older.action && m.append(older)
 	case m.sum != nil && older.sum != nil:
 		m.addSum(older)
 		return true

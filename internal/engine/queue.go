@@ -292,6 +292,9 @@ func (e *Engine) bindings() bindings {
 	for _, q := range e.quorums {
 		b.add(q.Key, q.Lost, q.Had)
 	}
+	if d := e.site.Digest; d != nil {
+		b.add(d.Key, d.Send)
+	}
 	return b
 }
 
@@ -358,7 +361,7 @@ func (e *Engine) recallQueue(old []savedMessage, forgotten string, saved, now ti
 	}
 }
 
-// described is the watch, or the quorum, of a name; nil if there is none.
+// described is the watch, the quorum or the digest of a name; nil if there is none.
 func (e *Engine) described(key watch.Key) *config.Watch {
 	if w := e.watches[key]; w != nil {
 		return w
@@ -367,6 +370,9 @@ func (e *Engine) described(key watch.Key) *config.Watch {
 		if q.Key == key {
 			return &q.Watch
 		}
+	}
+	if d := e.site.Digest; d != nil && d.Key == key {
+		return &d.Watch
 	}
 	return nil
 }

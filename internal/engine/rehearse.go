@@ -25,6 +25,7 @@ type Rehearsal struct {
 	now    time.Time
 	jobs   time.Time // when the scheduler has something to do; zero: never
 	traps  time.Time // when the trap clock has
+	digest time.Time // when the next digest is due; zero: never
 	play   []Scene
 }
 
@@ -95,9 +96,10 @@ func (r *Rehearsal) Begin(ctx context.Context) {
 // Next is when the clock has to be moved to at the latest; ok is false if nothing
 // is due ever.
 func (r *Rehearsal) Next() (at time.Time, ok bool) {
-	at = r.jobs
-	if at.IsZero() || !r.traps.IsZero() && r.traps.Before(at) {
-		at = r.traps
+	for _, due := range []time.Time{r.jobs, r.traps, r.digest} {
+		if at.IsZero() || !due.IsZero() && due.Before(at) {
+			at = due
+		}
 	}
 	return at, !at.IsZero()
 }
@@ -112,17 +114,27 @@ func (r *Rehearsal) Work() {
 		r.collect()
 		r.traps = time.Time{}
 	}
+	if !r.digest.IsZero() && !r.digest.After(r.now) {
+		r.engine.tickDigest()
+		r.digest = time.Time{}
+	}
 	r.jobs = time.Time{}
 	if idle, ok := r.engine.scheduler.Step(); ok {
 		r.jobs = r.now.Add(idle)
 	}
-	r.armTraps()
+	r.armClocks()
 }
 
-// armTraps does as the trap clock, which sleeps until the moment that it has seen.
-func (r *Rehearsal) armTraps() {
+// armClocks does as the clocks of traps and digests, which sleep until the moment that
+// they have seen.
+func (r *Rehearsal) armClocks() {
 	if wait, ok := r.engine.trapsDue(); ok && r.traps.IsZero() {
 		r.traps = r.now.Add(wait)
+	}
+	if r.digest.IsZero() {
+		if wait, ok := r.engine.digestDue(); ok {
+			r.digest = r.now.Add(wait)
+		}
 	}
 }
 
@@ -147,8 +159,8 @@ func (r *Rehearsal) Trap(t watch.TrapMessage) error {
 // acted is to follow what others did.
 func (r *Rehearsal) acted() {
 	r.collect()
-	r.traps = time.Time{} // something may be due earlier now
-	r.armTraps()
+	r.traps, r.digest = time.Time{}, time.Time{} // something may be due earlier now
+	r.armClocks()
 }
 
 // Quorum is [Engine.Quorum].

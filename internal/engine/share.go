@@ -79,6 +79,9 @@ func (e *Engine) share() (share, time.Time) {
 	for _, key := range e.set.Keys() {
 		t, _ := e.set.Told(now, key)
 		t = e.confirm(t, pending[key])
+		if e.site.Digest != nil && pending[e.site.Digest.Key] {
+			t.Digested = time.Time{} // people may not have it yet
+		}
 		if t.By == "" {
 			t.By = e.owners.Self
 		}

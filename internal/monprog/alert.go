@@ -65,7 +65,7 @@ func flag(k alerts.Kind) string {
 		return "-T"
 	case alerts.TrapTimeout:
 		return "-O"
-	case alerts.Failure, alerts.Startup, alerts.Test, alerts.State:
+	case alerts.Failure, alerts.Startup, alerts.Test, alerts.State, alerts.Digest:
 	}
 	return ""
 }

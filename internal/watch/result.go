@@ -313,6 +313,9 @@ func (sv *service) turn(sub *subject, status Status, now time.Time) {
 		return
 	}
 	sv.changes = append(sv.changes, Change{Key: sv.Key, Host: sub.host, From: sub.status, To: status, Reason: sub.reason})
+	if !sv.digested.IsZero() {
+		sub.toll.count(sub.status, status, sub.since, now)
+	}
 	sub.status, sub.since = status, now
 	if status == Failed && sv.mute != "" && sub.told != nil {
 		sub.knownAck()

@@ -69,7 +69,7 @@ func (s Saved) Resume(saved, now time.Time) Saved {
 			}
 		}
 	}
-	pull(&s.UnknownSince, &s.LastTrap, &s.LastFailed, &s.Basis)
+	pull(&s.UnknownSince, &s.LastTrap, &s.LastFailed, &s.Basis, &s.Digested)
 	s.Subjects = slices.Clone(s.Subjects)
 	for i := range s.Subjects {
 		s.Subjects[i].pull(pull)
@@ -78,7 +78,7 @@ func (s Saved) Resume(saved, now time.Time) Saved {
 }
 
 func (s *SavedSubject) pull(pull func(...*time.Time)) {
-	pull(&s.Since, &s.FirstFailure, &s.LastFailure, &s.LastSuccess, &s.Unacked)
+	pull(&s.Since, &s.FirstFailure, &s.LastFailure, &s.LastSuccess, &s.Unacked, &s.Toll.At, &s.Toll.Last)
 	s.Recent = slices.Clone(s.Recent)
 	for i := range s.Recent {
 		pull(&s.Recent[i])

@@ -239,6 +239,10 @@ func (r *round) holdsBack(state *periodState) bool {
 // hushed notes what a silence holds back, to be told at its end.
 func (r *round) hushed(i int, sub *subject, why string) {
 	r.note(i, sub, Silenced, why)
+	if !r.sv.digested.IsZero() {
+		sub.toll.Held++
+		sub.toll.At = r.now
+	}
 	if !r.kind.failing() {
 		return
 	}

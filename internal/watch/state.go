@@ -112,6 +112,7 @@ type Saved struct {
 	Basis         time.Time       `json:"basis,omitzero"`
 	By            string          `json:"by,omitzero"`
 	Stamp         int64           `json:"stamp,omitzero"`
+	Digested      time.Time       `json:"digested,omitzero"` // see [Set.Digest]
 }
 
 // SavedSubject is the part of [Saved] that each host, or the group, has.
@@ -139,6 +140,7 @@ type SavedSubject struct {
 	Told          *Outage                 `json:"told,omitzero"`
 	ToldAck       *Mark                   `json:"told_ack,omitzero"`
 	Unacked       time.Time               `json:"unacked,omitzero"`
+	Toll          Toll                    `json:"toll,omitzero"`
 	Hushed        *SavedHeld              `json:"hushed,omitzero"`
 }
 
@@ -224,7 +226,7 @@ func (sv *service) save() Saved {
 	saved := Saved{
 		Key: sv.Key, Status: sv.status, Previous: sv.previousStatus, Events: sv.events, Exit: sv.exit,
 		Summary: Text(sv.summary), Output: Text(sv.output), Depend: sv.depend, UnknownSince: sv.unknownSince, UnknownReason: Text(sv.unknownReason),
-		LastTrap: sv.lastTrap, LastFailed: sv.lastFailed, TrapTimer: sv.trapTimer, TrapExpires: sv.trapExpires, Disabled: sv.disabled,
+		LastTrap: sv.lastTrap, LastFailed: sv.lastFailed, TrapTimer: sv.trapTimer, TrapExpires: sv.trapExpires, Disabled: sv.disabled, Digested: sv.digested,
 	}
 	if sv.mute != "" {
 		saved.Mute, saved.Basis, saved.By, saved.Stamp = sv.mute, sv.basis, sv.by, sv.stamp
@@ -240,7 +242,7 @@ func (sv *service) save() Saved {
 			Failures: sub.failures, Alerts: sub.alertsSent, FirstFailure: sub.firstFailure, LastFailure: sub.lastFailure,
 			LastSuccess: sub.lastSuccess, FailureOutput: Text(sub.failureOutput), Reason: Text(sub.reason), Ack: sub.ack,
 			Recent: slices.Clone(sub.recent), Known: savedVerdicts(sub.known), Blamed: maps.Clone(sub.blamed), Trapped: int(sub.trapped),
-			Named: sub.named, Told: sub.told, ToldAck: sub.toldAck, Unacked: sub.unacked, Hushed: sub.hushed.save(),
+			Named: sub.named, Told: sub.told, ToldAck: sub.toldAck, Unacked: sub.unacked, Toll: sub.toll, Hushed: sub.hushed.save(),
 		}
 		for i, p := range sub.periods {
 			if p == (periodState{}) { // nearly always
@@ -282,7 +284,7 @@ func (s *Set) Restore(saved []Saved) {
 
 func (s *Set) restore(sv *service, from Saved) {
 	sv.disabled = from.Disabled
-	sv.mute, sv.basis, sv.by, sv.stamp = from.Mute, from.Basis, from.By, from.Stamp
+	sv.mute, sv.basis, sv.by, sv.stamp, sv.digested = from.Mute, from.Basis, from.By, from.Stamp, from.Digested
 	if len(from.Subjects) > 0 && (from.Subjects[0].Host == "") != (sv.Scope == ScopeGroup) {
 		return
 	}
@@ -328,7 +330,7 @@ func (sub *subject) restore(sv *service, ss SavedSubject) {
 	sub.verdict, sub.failureOutput, sub.reason, sub.ack = ss.Verdict, string(ss.FailureOutput), string(ss.Reason), ss.Ack
 	sub.recent, sub.blamed, sub.trapped = slices.Clone(ss.Recent), maps.Clone(ss.Blamed), trapped(ss.Trapped)
 	sub.named, sub.told, sub.toldAck = ss.Named, ss.Told, ss.ToldAck
-	sub.unacked, sub.hushed = ss.Unacked, ss.Hushed.restore()
+	sub.unacked, sub.hushed, sub.toll = ss.Unacked, ss.Hushed.restore(), ss.Toll
 	sub.known = make(map[string]HostVerdict, len(ss.Known))
 	for host, v := range ss.Known {
 		sub.known[host] = HostVerdict{Host: host, Verdict: v.Verdict, Reason: string(v.Reason)}

@@ -33,6 +33,8 @@ type Told struct {
 	Stamp int64  `json:"stamp,omitzero"`
 	// Heard is the stamp of the last word of an owner before that the owner has heard.
 	Heard int64 `json:"heard,omitzero"`
+	// Digested is until when people were told what changed; zero: that is not to be said.
+	Digested time.Time `json:"digested,omitzero"`
 	// Subjects are those of which anything is to be said.
 	Subjects []ToldSubject `json:"subjects,omitzero"`
 }
@@ -82,6 +84,9 @@ type ownership struct {
 	heard int64
 	// startup is true if the alerts of a start were not sent.
 	startup bool
+	// digested is until when people were told what changed, see [Set.Digest]; zero:
+	// nobody wants to know.
+	digested time.Time
 }
 
 // held is a failure that would have been told, had this director been the owner.
@@ -100,9 +105,10 @@ func (s *Set) Told(now time.Time, key Key) (t Told, ok bool) {
 	if !ok {
 		return Told{}, false
 	}
-	t = Told{Key: key, Owned: true, Basis: now, Stamp: now.UnixNano(), Heard: sv.heard}
+	t = Told{Key: key, Owned: true, Basis: now, Stamp: now.UnixNano(), Heard: sv.heard, Digested: sv.digested}
 	if sv.mute != "" {
 		t.Owned, t.Basis, t.By, t.Stamp, t.Heard = false, sv.basis, sv.by, sv.stamp, 0
+		t.Digested = time.Time{} // the owner's own word
 	}
 	for _, sub := range sv.subjects {
 		if told := sv.told(sub); told.Outage != nil || told.Ack != nil || !told.Unacked.IsZero() || told.Periods != nil {
@@ -206,6 +212,9 @@ func (s *Set) Absorb(now time.Time, self string, t Told) []Notice {
 	known := map[string]ToldSubject{}
 	for _, sub := range t.Subjects {
 		known[sub.Host] = sub
+	}
+	if t.Owned && sv.hearDigest(t.Digested) {
+		s.version++
 	}
 	var out []Notice
 	if sv.mute == "" && !t.Owned && t.By != self {
@@ -431,7 +440,7 @@ func (r *round) hold(sub *subject) {
 
 // Shift moves all times, as between two clocks; it changes a copy.
 func (t Told) Shift(move func(time.Time) time.Time) Told {
-	t.Basis = move(t.Basis)
+	t.Basis, t.Digested = move(t.Basis), move(t.Digested)
 	t.Subjects = slices.Clone(t.Subjects)
 	for i := range t.Subjects {
 		sub := &t.Subjects[i]

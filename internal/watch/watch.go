@@ -150,6 +150,8 @@ type subject struct {
 	toldAck *Mark
 	// held is what is to be told if this director becomes the owner; nil: nothing.
 	held *held
+	// toll is what the next digest tells of it.
+	toll Toll
 	// hushed is what is to be told when no silence covers it any more; nil: nothing.
 	hushed *held
 	// spoke is when this director last told anything, unacked when it ended an ack.

@@ -88,6 +88,8 @@ func stateOf(k alerts.Kind) string {
 		return "TEST"
 	case alerts.State:
 		return "STATE"
+	case alerts.Digest:
+		return "DIGEST"
 	}
 	return strings.ToUpper(k.String())
 }

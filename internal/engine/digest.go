@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/schedule"
+	"github.com/monitord/monitord/internal/watch"
+)
+
+// digestLook is the longest pause of the digest's clock: the wall clock may be set, and
+// a reload or another director's end may make one due.
+const digestLook = time.Minute
+
+// runDigestClock sends digests when they are due. One that was due while the daemon
+// was not there, or another director was to send it and did not, is due at once.
+func (e *Engine) runDigestClock(ctx context.Context) {
+	for {
+		pause := digestLook
+		if wait, ok := e.digestDue(); ok {
+			pause = min(pause, wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		e.tickDigest()
+	}
+}
+
+// digestDue is how long it is until the next digest; ok is false if there is none.
+func (e *Engine) digestDue() (wait time.Duration, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.site.Digest == nil {
+		return 0, false
+	}
+	at, ok := e.set.NextDigest(e.nextDigest)
+	return max(at.Sub(e.now()), 0) + 10*time.Millisecond, ok
+}
+
+// nextDigest is the first time after another that the calendar has, in the time zone
+// of the daemon; it is called with mu held.
+func (e *Engine) nextDigest(after time.Time) time.Time {
+	return schedule.Calendar{Schedule: e.site.Digest.Cron}.Next(after.In(e.now().Location()).Round(0))
+}
+
+// tickDigest tells what changed, if it is time.
+func (e *Engine) tickDigest() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.now()
+	if e.site.Digest == nil {
+		return
+	}
+	if at, ok := e.set.NextDigest(e.nextDigest); !ok || at.After(now) {
+		return
+	}
+	digest, changed := e.set.Digest(now, e.nextDigest)
+	if changed {
+		e.postDigest(digest)
+	}
+	e.changed()
+	e.announce()
+}
+
+// maxDigests is how long the texts of digests that wait may be together, in bytes.
+const maxDigests = 64 << 10
+
+// append takes over what an older digest, that could not be delivered, has to tell. It
+// is always true.
+func (m *message) append(older *message) bool {
+	text := slices.Concat(m.event.Output, []byte("\n"), older.event.Output)
+	m.event.Output = []byte(shortened(string(text), maxDigests))
+	return true
+}
+
+func (e *Engine) postDigest(d watch.Digest) {
+	site := e.site.Digest
+	for _, a := range site.Send {
+		if alert, built := e.actions[a.ID]; built { // else its program is missing, which has been said
+			e.post(&message{box: boxOf(site.Key, a.Name), name: a.Name, action: a.ID, alert: alert, event: digestEvent(site.Key, site.Description, d)})
+		}
+	}
+}
+
+func digestEvent(key watch.Key, description string, d watch.Digest) alerts.Event {
+	exit := 0
+	summary := d.Summary()
+	return alerts.Event{
+		Kind: alerts.Digest, Group: key.Group, Service: key.Service, Description: description, Time: d.To,
+		Summary: summary, Output: []byte(summary + "\n" + d.Text()), Reason: "it is time for the digest",
+		Status: int(watch.OK), Exit: &exit, Outage: fmt.Sprintf("%s@%d", key, d.To.UnixMilli()),
+	}
+}
