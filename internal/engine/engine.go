@@ -138,11 +138,14 @@ func (e *Engine) adopt(site *config.Site) {
 		e.watches[w.Key] = w
 		maps.Copy(e.actions, w.Actions)
 	}
-	maps.DeleteFunc(e.measured, func(key watch.Key, _ []monitors.HostResult) bool { return e.watches[key] == nil })
 	e.adoptQuorums(site)
 	if site.Digest != nil {
 		maps.Copy(e.actions, site.Digest.Actions)
 	}
+	maps.DeleteFunc(e.measured, func(key watch.Key, _ []monitors.HostResult) bool { return e.watches[key] == nil })
+	maps.DeleteFunc(e.skipped, func(key watch.Key, _ watch.Skip) bool { return e.watches[key] == nil })
+	maps.DeleteFunc(e.confirmed, func(key watch.Key, _ []watch.ToldSubject) bool { return e.watches[key] == nil })
+	maps.DeleteFunc(e.deliveries, func(key watch.Key, _ map[string]Delivery) bool { return e.described(key) == nil })
 }
 
 // Run works until ctx is done, and returns when every check has ended and every

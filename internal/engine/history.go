@@ -231,6 +231,26 @@ func (e *Engine) ended(m *message, f fate, why string) {
 	e.chronicle.put(h)
 }
 
+// lastWords are the newest alerts that ended and may not be in the journal yet. They
+// leave the queue by the write that saves them, or a crash between the two writes would
+// have them nowhere. Ask for it after the queue: that is the way they go.
+func (e *Engine) lastWords() []HistoryEntry {
+	ended := e.chronicle.unwritten()
+	return ended[max(len(ended)-scribeBatch, 0):]
+}
+
+// recallEnded writes what the engine before could not write any more.
+func (e *Engine) recallEnded(old []HistoryEntry) {
+	if len(old) == 0 || e.memory.History == nil {
+		return
+	}
+	written := map[mark]bool{}
+	if err := e.readHistory(func(h HistoryEntry) { written[h.mark(h.Ended)] = true }); err != nil {
+		e.log.WithError(err).Error("the history of alerts cannot be read")
+	}
+	e.chronicle.put(slices.DeleteFunc(old, func(h HistoryEntry) bool { return written[h.mark(h.Ended)] })...)
+}
+
 // writeHistory appends to the journal.
 func (e *Engine) writeHistory(entries []HistoryEntry) error {
 	records := make([]any, len(entries))

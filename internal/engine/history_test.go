@@ -210,3 +210,26 @@ func TestAnAlertIsInTheHistoryOnce(t *testing.T) {
 		l.end()
 	})
 }
+
+// TestTheHistoryOfAKilledDaemon: what was delivered, and is in the journal not yet, is
+// there after a crash; and once.
+func TestTheHistoryOfAKilledDaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, journal, mail := &fakeStore{}, &fakeJournal{err: errDown}, &recorder{}
+		m := &fakeMonitor{check: down("w2")}
+		l := reborn(t, store, journal, mortal(m, mail, newPoolSink()))
+		time.Sleep(5 * time.Second)
+		l.kill()
+		mail.want(t, "failure w2")
+		journal.err = nil
+		for range 3 {
+			l = reborn(t, store, journal, mortal(m, mail, newPoolSink()))
+			wantHistory(t, l.Engine, "failure w2: delivered, 1 attempts")
+			if n := len(journal.text); n != 1 {
+				t.Errorf("%d lines are in the journal, want one", n)
+			}
+			l.kill() // before the document knows that it is written
+		}
+		mail.want(t, "failure w2")
+	})
+}

@@ -48,6 +48,8 @@ type remembered struct {
 	operatorMemory
 	// Queue are the alerts that are not delivered yet, in order.
 	Queue savedQueue `json:"queue,omitzero"`
+	// Ended are the alerts that left Queue and may not be in the history yet.
+	Ended []HistoryEntry `json:"ended,omitzero"`
 	// Confirmed are, of watches and quorums with alerts in Queue, what people were
 	// told before these.
 	Confirmed        []watch.Told          `json:"confirmed,omitzero"`
@@ -102,6 +104,7 @@ func (e *Engine) recall(now time.Time) {
 	e.set.RestoreWords(old.Words)
 	e.recallQuorums(old.Quorums, saved)
 	e.recallQueue(old.Queue, forgotten, saved, now)
+	e.recallEnded(old.Ended)
 	e.recallConfirmed(old)
 	e.recallOperators(now, old, log)
 }
@@ -194,6 +197,7 @@ func (e *Engine) moment() (k remembered, queue []waiter, allowance int) {
 	k.DisabledGroups, k.DisabledHosts = e.set.Disabled()
 	k.Words, k.Quorums = e.set.Spoken(), e.savedQuorums()
 	queue, allowance = e.outbox.waiters()
+	k.Ended = e.lastWords()
 	e.saveConfirmed(&k)
 	k.operatorMemory = e.operatorMemory()
 	return k, queue, allowance
