@@ -6,14 +6,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/migrate/moncf"
+	"github.com/monitord/monitord/internal/monprog"
+	"github.com/monitord/monitord/internal/period"
 	"github.com/monitord/monitord/internal/watch"
+	"github.com/monitord/monitord/monitors"
 
 	_ "github.com/monitord/monitord/alerts/exec"
 	_ "github.com/monitord/monitord/alerts/ipvs"
@@ -87,7 +92,55 @@ func sameMachines(t *testing.T, text string) (taken bool) {
 	})); diff != "" {
 		t.Errorf("watches (-mon.cf +imported):\n%s\n%s", diff, imported.TOML)
 	}
+	i := 0
+	for _, w := range file.Watches {
+		for j := range w.Services {
+			sameRuns(t, &w.Services[j], &site.Watches[i])
+			i++
+		}
+	}
 	return true
+}
+
+// sameRuns compares when the monitor of a service runs, and what is called.
+func sameRuns(t *testing.T, s *moncf.Service, w *config.Watch) {
+	t.Helper()
+	want := *w
+	want.Description, want.Env, want.ExcludePeriod = s.Description, nil, period.Period{}
+	if s.ExcludePeriod != nil {
+		want.ExcludePeriod = *s.ExcludePeriod
+	}
+	for _, v := range s.Vars {
+		if !strings.HasPrefix(v, "MON_") {
+			want.Env = append(want.Env, v)
+		}
+	}
+	slices.Sort(want.Env)
+	if w.Monitor != nil {
+		want.Interval, want.FailureInterval = max(s.Interval, shortest), s.FailureInterval
+		want.RandSkew = min(s.RandSkew, want.Interval-time.Millisecond)
+	}
+	shown := func(w *config.Watch) string {
+		return fmt.Sprintf("%s %q %q %q %s %s %s", w.Key, w.Description, w.Env, w.ExcludePeriod, w.Interval, w.FailureInterval, w.RandSkew)
+	}
+	if shown(&want) != shown(w) {
+		t.Errorf("mon has %s, the import %s", shown(&want), shown(w))
+	}
+	called, isProgram := w.Monitor.(interface {
+		Invocation(r monitors.Request) monprog.Invocation
+	})
+	if !isProgram {
+		return
+	}
+	hosts := []string{"h1", "h2"}
+	argv := append([]string{called.Invocation(monitors.Request{}).Args[0]}, s.Monitor.Args...)
+	if !s.Monitor.NoHosts {
+		argv = append(argv, hosts...)
+	}
+	got := called.Invocation(monitors.Request{Hosts: hosts}).Args
+	if filepath.Base(got[0]) != filepath.Base(s.Monitor.Program) || !slices.Equal(argv, got) {
+		t.Errorf("%s: mon calls %s %q, the import %q", w.Key, s.Monitor.Program, argv, got)
+	}
 }
 
 func wantRefusal(t *testing.T, refused, err error) {

@@ -71,6 +71,7 @@ func (w *writer) watch(i, n int) {
 func (w *writer) service(n int) {
 	w.line("interval %s", w.pick("10s", "1m", "2M", "0.5h"))
 	w.maybe("failure_interval %s", w.span())
+	w.maybe("randskew %s", w.pick("1s", "90s", "5m"))
 	w.maybe("description %s", w.pick("plain", `with "quotes" and \`+"x", "ünïcode", "${HOME} $${x}"))
 	w.line("monitor m%d.monitor%s%s", w.IntN(3), w.pick("", " -p 80", ` "two words"`), w.pick("", "", ";;", " ;;"))
 	w.maybe("allow_empty_group")
