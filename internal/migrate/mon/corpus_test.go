@@ -1,17 +1,21 @@
 package mon
 
 import (
+	"compress/gzip"
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/debian"
 )
 
 // corpusVariable names another folder with an index.tsv than the project's own.
@@ -175,4 +179,55 @@ func table(t *testing.T, file string, columns ...string) [][]string {
 		out = append(out, picked)
 	}
 	return out
+}
+
+// folders are the settings that say where programs are.
+var folders = regexp.MustCompile(`(?m)^(alertdir|mondir)\s*=.*$`)
+
+// TestDebiansFiles imports the mon.cf that Debian installs, and the examples that come
+// with it: nothing is lost, and both ways are the same.
+func TestDebiansFiles(t *testing.T) {
+	debian.Setenv(t, debian.Tree(t, "m4"))
+	root := debian.Tree(t, "mon")
+	examples := filepath.Join(root, "usr", "share", "doc", "mon", "examples")
+	for file, watches := range map[string]int{
+		filepath.Join(root, "etc", "mon", "mon.cf"): 4,
+		filepath.Join(examples, "very-simple.cf"):   2,
+		filepath.Join(examples, "example.cf.gz"):    23,
+		filepath.Join(examples, "example.m4.gz"):    23,
+	} {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text := unpacked(t, file)
+			if err := imports(t, strings.TrimSuffix(file, ".gz"), text); err != nil {
+				t.Fatal(err)
+			}
+			imported := mustImport(t, strings.TrimSuffix(file, ".gz"), text)
+			if n := len(mustLoad(t, imported).Watches); n != watches {
+				t.Errorf("%d watches, want %d", n, watches)
+			}
+			if !strings.HasSuffix(file, "m4.gz") && !sameMachines(t, folders.ReplaceAllString(string(text), "$1 = @DIR@")) {
+				t.Error("mon does not take it")
+			}
+		})
+	}
+}
+
+func unpacked(t *testing.T, file string) []byte {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	var in io.Reader = f
+	if filepath.Ext(file) == ".gz" {
+		if in, err = gzip.NewReader(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
