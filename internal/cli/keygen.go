@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,8 @@ sealed with it. It is printed, or written to FILE with mode 600; a file that is 
 already is left alone.
 
 To change a key without a pause, write the new one behind the old one in key_file on
-all nodes, then before it, then take the old one out, with a restart (SIGUSR2) of each node every time.`,
+all nodes, then before it, then take the old one out, with a restart (SIGUSR2) of
+each node every time.`,
 		Example: "  monitord keygen /etc/monitord/cluster.key",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -42,6 +44,9 @@ func writeKey(path string) (err error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s is there already: it is not overwritten, because the other nodes may use its key", path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no folder %s: make it with \"mkdir -p %[1]s\"", filepath.Dir(path))
 	}
 	if err != nil {
 		return err

@@ -40,7 +40,11 @@ func TestKeygen(t *testing.T) {
 		t.Errorf("the key was overwritten (%v)", err)
 	}
 	if _, _, exit := command("keygen", filepath.Join(file, "x")); exit != 1 {
-		t.Errorf("no folder: exit %d", exit)
+		t.Errorf("a file for a folder: exit %d", exit)
+	}
+	folder := filepath.Join(t.TempDir(), "etc")
+	if _, errs, exit := command("keygen", filepath.Join(folder, "x")); exit != 1 || errs != "monitord: there is no folder "+folder+": make it with \"mkdir -p "+folder+"\"\n" {
+		t.Errorf("no folder: exit %d, %s", exit, errs)
 	}
 	if _, _, exit := command("keygen", "a", "b"); exit != 2 {
 		t.Errorf("two files: exit %d", exit)

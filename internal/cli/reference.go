@@ -28,7 +28,7 @@ What is told is what this program has, with the plugins that were compiled in.`,
 			}
 			found := wanted(tables, args)
 			if len(found) == 0 {
-				return fmt.Errorf("no table, kind or key %q; \"monitord reference\" lists the tables and kinds", strings.Join(args, " "))
+				return unknownName(tables, args)
 			}
 			for i, t := range found {
 				if i > 0 {
@@ -39,6 +39,22 @@ What is told is what this program has, with the plugins that were compiled in.`,
 			return nil
 		},
 	}
+}
+
+// unknownName says which name may have been meant.
+func unknownName(tables []config.Table, words []string) error {
+	var known []string
+	for _, t := range tables {
+		known = append(known, strings.Trim(t.Name, "[]"))
+		for _, k := range t.Keys {
+			known = append(known, k.Name)
+		}
+	}
+	hint := config.DidYouMean(words[len(words)-1], known, "")
+	if !strings.HasPrefix(hint, ": did you mean") {
+		hint = "; \"monitord reference\" lists the tables and kinds"
+	}
+	return fmt.Errorf("no table, kind or key %q%s", strings.Join(words, " "), hint)
 }
 
 // wanted are the tables that the words name, or else those that have such a key, with

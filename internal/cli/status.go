@@ -26,7 +26,7 @@ const DefaultSocket = "/run/monitord/monitord.sock"
 const callTimeout = 10 * time.Second
 
 func socketFlag(c *cobra.Command) *string {
-	return c.Flags().StringP("socket", "s", DefaultSocket, "control socket of the daemon, the key \"socket\" of its configuration")
+	return c.Flags().StringP("socket", "s", DefaultSocket, "control `SOCKET` of the daemon, the key \"socket\" of its configuration")
 }
 
 func newStatus() *cobra.Command {
@@ -241,7 +241,7 @@ func printWatch(out io.Writer, all []engine.WatchStatus, name string) error {
 		if w.Group+":"+w.Service != name {
 			continue
 		}
-		fmt.Fprintf(out, "%s  %s  %s\n", name, state(w), w.Description)
+		fmt.Fprintln(out, strings.TrimRight(name+"  "+state(w)+"  "+w.Description, " "))
 		if w.Disabled {
 			fmt.Fprintf(out, "disabled%s\n", by(w.DisabledBy))
 		}
@@ -254,17 +254,9 @@ func printWatch(out io.Writer, all []engine.WatchStatus, name string) error {
 		if w.Unknown != "" {
 			fmt.Fprintf(out, "could not test: %s\n", w.Unknown)
 		}
-		fmt.Fprintf(out, "monitor %s, %d results, %d failures in a row, last success %s ago\n\n", w.Monitor, w.Runs, w.Failures, ago(w.LastGood))
+		fmt.Fprintf(out, "%s\n\n", results(w))
 		printHosts(out, w.Hosts)
-		fmt.Fprintln(out, "\nlast decisions:")
-		for _, d := range w.Decisions {
-			fmt.Fprintf(out, "  %s  %s\n", d.At.Format("15:04:05.000"), decision(d))
-		}
-		for _, d := range w.Deliveries {
-			if d.Error != "" {
-				fmt.Fprintf(out, "  %s  %s (%s): %s\n", d.At.Format("15:04:05.000"), d.Alert, d.List, d.Error)
-			}
-		}
+		printDecisions(out, w)
 		return nil
 	}
 	names := make([]string, len(all))
@@ -272,6 +264,71 @@ func printWatch(out io.Writer, all []engine.WatchStatus, name string) error {
 		names[i] = all[i].Group + ":" + all[i].Service
 	}
 	return fmt.Errorf("no watch %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// results is what the monitor found so far.
+func results(w *engine.WatchStatus) string {
+	text := "no monitor"
+	if w.Monitor != "" {
+		text = "monitor " + w.Monitor
+	}
+	text += fmt.Sprintf(", %s, %s in a row, ", count(w.Runs, "result", "results"), count(w.Failures, "failure", "failures"))
+	if w.LastGood == nil || w.LastGood.IsZero() {
+		return text + "no success yet"
+	}
+	return text + "last success " + ago(w.LastGood) + " ago"
+}
+
+// printDecisions prints the last decisions, the same silence again and again as one
+// row, and what could not be delivered.
+func printDecisions(out io.Writer, w *engine.WatchStatus) {
+	if len(w.Decisions) > 0 {
+		fmt.Fprintln(out, "\nlast decisions:")
+	}
+	const clock = "15:04:05.000"
+	for _, s := range stretches(w.Decisions) {
+		fmt.Fprintf(out, "  %s  %s", s.first.At.Format(clock), decision(s.first))
+		if s.times > 1 {
+			fmt.Fprintf(out, "; %d times until %s", s.times, s.last.At.Format(clock))
+			if s.last.Reason != s.first.Reason {
+				fmt.Fprint(out, ", then: ", s.last.Reason)
+			}
+		}
+		fmt.Fprintln(out)
+	}
+	for _, d := range w.Deliveries {
+		if d.Error != "" {
+			fmt.Fprintf(out, "  %s  %s (%s): %s\n", d.At.Format(clock), d.Alert, d.List, d.Error)
+		}
+	}
+}
+
+// A stretch is one decision, or the same not to send an alert again and again.
+type stretch struct {
+	first, last engine.DecisionStatus
+	times       int
+}
+
+// stretches folds decisions, until an alert is sent: then it counts anew.
+func stretches(decisions []engine.DecisionStatus) []*stretch {
+	var out []*stretch
+	open := map[string]*stretch{}
+	for _, d := range decisions {
+		alike := strings.Join(append([]string{d.Kind, d.Period, d.Code}, d.Hosts...), "\x00")
+		if s := open[alike]; s != nil {
+			s.last = d
+			s.times++
+			continue
+		}
+		s := &stretch{d, d, 1}
+		out = append(out, s)
+		if len(d.Sent) > 0 {
+			clear(open)
+		} else {
+			open[alike] = s
+		}
+	}
+	return out
 }
 
 func printHosts(out io.Writer, hosts []engine.HostStatus) {

@@ -31,3 +31,59 @@ func TestStatusShowsWhatHostsTook(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusFoldsSilence: an hour of the same is one row, until an alert is sent.
+func TestStatusFoldsSilence(t *testing.T) {
+	at := func(s int) time.Time { return time.Date(2026, 3, 2, 12, 0, s, 0, time.UTC) }
+	silence := func(s int, code, reason string) engine.DecisionStatus {
+		return engine.DecisionStatus{At: at(s), Kind: "alert", Code: code, Hosts: []string{"w1"}, Reason: reason}
+	}
+	sent := engine.DecisionStatus{At: at(3), Kind: "alert", Code: "sent", Hosts: []string{"w1"}, Sent: []string{"mail"}, Reason: "failure 3 in a row"}
+	good := at(0)
+	w := engine.WatchStatus{Group: "web", Service: "http", State: "failed", Monitor: "http", Runs: 1, Failures: 1, LastGood: &good, Decisions: []engine.DecisionStatus{
+		silence(0, "fall", "failure 1 of fall 3"), silence(1, "fall", "failure 2 of fall 3"), silence(2, "acknowledged", "by ann"), sent,
+		silence(4, "fall", "failure 1 of fall 3"), silence(5, "acknowledged", "by ann"), silence(6, "fall", "failure 1 of fall 3"), silence(7, "acknowledged", "by ann"), silence(8, "acknowledged", "by ann"),
+	}}
+	var out strings.Builder
+	if err := printWatch(&out, []engine.WatchStatus{w}, "web:http"); err != nil {
+		t.Fatal(err)
+	}
+	head, decisions, _ := strings.Cut(out.String(), "last decisions:\n")
+	want := `  12:00:00.000  alert not sent (fall) for w1: failure 1 of fall 3; 2 times until 12:00:01.000, then: failure 2 of fall 3
+  12:00:02.000  alert not sent (acknowledged) for w1: by ann
+  12:00:03.000  alert sent to mail for w1: failure 3 in a row
+  12:00:04.000  alert not sent (fall) for w1: failure 1 of fall 3; 2 times until 12:00:06.000
+  12:00:05.000  alert not sent (acknowledged) for w1: by ann; 3 times until 12:00:08.000
+`
+	if decisions != want {
+		t.Errorf("the decisions are\n%s\nwant\n%s", decisions, want)
+	}
+	if !strings.HasPrefix(head, "web:http  FAILED\nmonitor http, 1 result, 1 failure in a row, last success ") {
+		t.Errorf("it begins with\n%s", head)
+	}
+}
+
+// TestStatusOfAWatchThatNeverRan has nothing to say yet, and says so.
+func TestStatusOfAWatchThatNeverRan(t *testing.T) {
+	w := engine.WatchStatus{Group: "backup", Service: "trap", State: "untested", Hosts: []engine.HostStatus{{Name: "b1", State: "unknown"}}}
+	var out strings.Builder
+	if err := printWatch(&out, []engine.WatchStatus{w}, "backup:trap"); err != nil {
+		t.Fatal(err)
+	}
+	want := "backup:trap  untested\nno monitor, 0 results, 0 failures in a row, no success yet\n\nHOST  STATE    SINCE  TOOK  REASON\nb1    unknown  -      -     \n"
+	if got := out.String(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestMisspeltArguments(t *testing.T) {
+	for _, tt := range []struct{ line, want string }{
+		{"import mon.cf", "monitord: import needs to know what the file is: write --mon mon.cf\n\nTry \"monitord import --help\".\n"},
+		{"reference histlenght", "monitord: no table, kind or key \"histlenght\": did you mean \"histlength\"?\n"},
+		{"reference wibble", "monitord: no table, kind or key \"wibble\"; \"monitord reference\" lists the tables and kinds\n"},
+	} {
+		if _, errs, exit := command(strings.Fields(tt.line)...); exit == 0 || errs != tt.want {
+			t.Errorf("%s: exit %d, %q, want %q", tt.line, exit, errs, tt.want)
+		}
+	}
+}

@@ -83,17 +83,22 @@ func (b *builder) onePeriod(n *node, w *Watch) watch.Period {
 		{"ackalert", t.AckAlert.node, &p.AckAlerts},
 		{"disablealert", t.DisableAlert.node, &p.DisableAlerts},
 	}
-	told := false
+	told, refused := false, false
 	for _, l := range lists {
 		told = told || l.node != nil
 		for _, an := range b.elements(l.node, l.key) {
 			list := fmt.Sprintf("%s/%s/%s", w.Key, p.Name, l.key)
 			if a, ok := b.action(an, list, w, l.key != "alert"); ok {
 				*l.into = append(*l.into, a)
+			} else {
+				refused = true
 			}
 		}
 	}
-	b.escalate(n, &t, &p, w)
+	b.escalate(&t, &p, w)
+	if len(p.Escalate) > 0 && !refused && !tells(&p) {
+		b.problem(n.at("escalate"), "escalate: nobody is told first, so that nobody could acknowledge anything: write alert, with a message in it, beside it")
+	}
 	if !told {
 		b.warning(n.value, "the period has no alert: nobody is told")
 	}
@@ -102,7 +107,7 @@ func (b *builder) onePeriod(n *node, w *Watch) watch.Period {
 }
 
 // escalate builds who else is told. The times count from the first alert.
-func (b *builder) escalate(n *node, t *periodTable, p *watch.Period, w *Watch) {
+func (b *builder) escalate(t *periodTable, p *watch.Period, w *Watch) {
 	var before time.Duration
 	for i, en := range b.elements(t.Escalate.node, "escalate") {
 		var stage escalateTable
@@ -129,9 +134,11 @@ func (b *builder) escalate(n *node, t *periodTable, p *watch.Period, w *Watch) {
 		}
 		p.Escalate = append(p.Escalate, e)
 	}
-	if len(p.Escalate) > 0 && !slices.ContainsFunc(p.Alerts, func(a watch.Action) bool { return !a.Follows }) {
-		b.problem(n.at("escalate"), "escalate: nobody is told first, so that nobody could acknowledge anything: write alert, with a message in it, beside it")
-	}
+}
+
+// tells reports whether a failure is told to people: a pool that follows is none.
+func tells(p *watch.Period) bool {
+	return slices.ContainsFunc(p.Alerts, func(a watch.Action) bool { return !a.Follows })
 }
 
 // loud notes a period that would send a message every few seconds for as long as
@@ -141,7 +148,7 @@ func (b *builder) loud(n *node, p *watch.Period, w *Watch) {
 	if w.Compat || p.AlertEvery.Interval > 0 || p.NumAlerts > 0 || w.Interval == 0 || w.Interval >= often {
 		return
 	}
-	if slices.ContainsFunc(p.Alerts, func(a watch.Action) bool { return !a.Follows }) {
+	if tells(p) {
 		b.warning(n.at("alert"), "alert: every failing run is alerted, each %s: set alertevery or numalerts", w.Interval)
 	}
 }

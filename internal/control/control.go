@@ -33,7 +33,7 @@ import (
 var ErrInUse = errors.New("another daemon answers on this socket")
 
 // ErrNotRunning says that no daemon answers on the socket.
-var ErrNotRunning = errors.New("no daemon answers on this socket")
+var ErrNotRunning = errors.New("no daemon answers on this socket; --socket names another")
 
 // shutdownGrace is how long calls in progress may take when the server ends.
 const shutdownGrace = 2 * time.Second
@@ -88,7 +88,7 @@ type Order struct {
 // replaced; one that answers is [ErrInUse]. Missing folders are made.
 func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
+		return nil, unopened(path, err)
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	switch c, err := dialer.DialContext(ctx, "unix", path); {
@@ -101,16 +101,24 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 		}
 	case errors.Is(err, fs.ErrNotExist):
 	default:
-		return nil, fmt.Errorf("control socket %s: %w", path, err)
+		return nil, unopened(path, err)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
+		return nil, unopened(path, err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	return l, nil
+}
+
+// unopened says what to do for a user who may not have a socket there.
+func unopened(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("control socket %s: permission denied: run monitord as root, or set socket and statedir to where this user may write", path)
+	}
+	return fmt.Errorf("control socket %s: %w", path, err)
 }
 
 // removeSocket removes a dead socket, and nothing that is not one.
@@ -278,14 +286,22 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 		return fmt.Errorf("ask the daemon: %w", err)
 	}
 	answer, err := (&http.Client{Transport: transport}).Do(r)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%s: %w", c.socket, ErrNotRunning)
-	case err != nil:
-		return fmt.Errorf("ask the daemon on %s: %w", c.socket, err)
+	if err != nil {
+		return unanswered(c.socket, err)
 	}
 	defer answer.Body.Close()
 	return read(answer, into)
+}
+
+// unanswered says why there is no answer.
+func unanswered(socket string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%s: %w", socket, ErrNotRunning)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: permission denied: root and the user that runs the daemon may ask it", socket)
+	}
+	return fmt.Errorf("ask the daemon on %s: %w", socket, err)
 }
 
 func read(answer *http.Response, into any) error {

@@ -3,10 +3,12 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -88,5 +90,20 @@ func TestOtherFilesAreLeftAlone(t *testing.T) {
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "x" {
 		t.Errorf("the file was touched: %q, %v", text, err)
+	}
+}
+
+// TestWhoMayNot: root may do everything, so that these errors are made by hand.
+func TestWhoMayNot(t *testing.T) {
+	denied := &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}
+	for _, tt := range []struct{ got, want string }{
+		{unanswered("/run/m.sock", denied).Error(), "/run/m.sock: permission denied: root and the user that runs the daemon may ask it"},
+		{unanswered("/run/m.sock", io.ErrUnexpectedEOF).Error(), "ask the daemon on /run/m.sock: unexpected EOF"},
+		{unopened("/run/m.sock", denied).Error(), "control socket /run/m.sock: permission denied: run monitord as root, or set socket and statedir to where this user may write"},
+		{unopened("/run/m.sock", syscall.ENOTDIR).Error(), "control socket /run/m.sock: not a directory"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%q, want %q", tt.got, tt.want)
+		}
 	}
 }

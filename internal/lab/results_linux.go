@@ -40,7 +40,7 @@ func (l *Lab) AwaitOwner(ctx context.Context, node string) error {
 		select {
 		case <-news:
 		case <-ctx.Done():
-			return fmt.Errorf("the address's owner is %s, want %s: %w", orNone(l.Owner()), orNone(node), ctx.Err())
+			return fmt.Errorf("the address's owner is %s, want %s: %w", orNone(l.Owner()), orNone(node), context.Cause(ctx))
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 // A command is a line of a script.
 type command struct {
 	name, args string // args as people read them; those in [] may be left out
+	about      string
 	least      int
 	do         func(ctx context.Context, l *Lab, args []string) error
 }
@@ -26,30 +27,30 @@ func commands() []command {
 		return func(ctx context.Context, l *Lab, args []string) error { return f(l, ctx, args[0]) }
 	}
 	return []command{
-		{"start", "NODE", 1, func(_ context.Context, l *Lab, args []string) error { return l.Start(args[0]) }},
-		{"stop", "NODE", 1, named((*Lab).Stop)},
-		{"restart", "NODE", 1, named((*Lab).Restart)},
-		{"reload", "NODE", 1, func(_ context.Context, l *Lab, args []string) error { return l.Reload(args[0]) }},
-		{"kill9", "NODE", 1, named((*Lab).Kill9)},
-		{"freeze", "NODE [DURATION]", 1, freeze},
-		{"resume", "NODE", 1, func(_ context.Context, l *Lab, args []string) error { return l.Resume(args[0]) }},
-		{"pull", "MACHINE", 1, named((*Lab).Pull)},
-		{"plug", "MACHINE", 1, named((*Lab).Plug)},
-		{"cut", "MACHINE", 1, named((*Lab).Cut)},
-		{"mute", "MACHINE", 1, named((*Lab).Mute)},
-		{"deafen", "MACHINE", 1, named((*Lab).Deafen)},
-		{"partition", "MACHINE MACHINE", 2, func(ctx context.Context, l *Lab, args []string) error { return l.Partition(ctx, args[0], args[1]) }},
-		{"heal", "", 0, func(ctx context.Context, l *Lab, _ []string) error { return l.Heal(ctx) }},
-		{"gateway", "down|up", 1, either("down", "up", (*Lab).Gateway)},
-		{"foreign", "on|off", 1, either("off", "on", (*Lab).Foreign)},
-		{"fail", "WEB", 1, func(_ context.Context, l *Lab, args []string) error { return l.Fail(args[0]) }},
-		{"return", "WEB", 1, named((*Lab).Return)},
-		{"remove-address", "NODE", 1, named((*Lab).RemoveAddress)},
-		{"switchover", "[NODE]", 0, func(ctx context.Context, l *Lab, args []string) error {
+		{"start", "NODE", "start the program, where it does not run", 1, func(_ context.Context, l *Lab, args []string) error { return l.Start(args[0]) }},
+		{"stop", "NODE", "end it orderly (SIGTERM)", 1, named((*Lab).Stop)},
+		{"restart", "NODE", "have it make way for the next process (SIGUSR2)", 1, named((*Lab).Restart)},
+		{"reload", "NODE", "have it read its configuration again (SIGHUP)", 1, func(_ context.Context, l *Lab, args []string) error { return l.Reload(args[0]) }},
+		{"kill9", "NODE", "kill it", 1, named((*Lab).Kill9)},
+		{"freeze", "NODE [DURATION]", "let it stand where it is (SIGSTOP), for a time", 1, freeze},
+		{"resume", "NODE", "end that", 1, func(_ context.Context, l *Lab, args []string) error { return l.Resume(args[0]) }},
+		{"pull", "MACHINE", "pull a machine's cable: its carrier is gone", 1, named((*Lab).Pull)},
+		{"plug", "MACHINE", "put it in again", 1, named((*Lab).Plug)},
+		{"cut", "MACHINE", "keep it from everybody, with its carrier", 1, named((*Lab).Cut)},
+		{"mute", "MACHINE", "nobody hears it; it hears the others", 1, named((*Lab).Mute)},
+		{"deafen", "MACHINE", "it hears nobody; the others hear it", 1, named((*Lab).Deafen)},
+		{"partition", "MACHINE MACHINE", "two machines do not hear each other", 2, func(ctx context.Context, l *Lab, args []string) error { return l.Partition(ctx, args[0], args[1]) }},
+		{"heal", "", "end all of cut, mute, deafen, partition", 0, func(ctx context.Context, l *Lab, _ []string) error { return l.Heal(ctx) }},
+		{"gateway", "down|up", "pull the gateway's cable, or put it in", 1, either("down", "up", (*Lab).Gateway)},
+		{"foreign", "on|off", "a machine that is no director takes the address", 1, either("off", "on", (*Lab).Foreign)},
+		{"fail", "WEB", "a web server (web1 to web3) dies", 1, func(_ context.Context, l *Lab, args []string) error { return l.Fail(args[0]) }},
+		{"return", "WEB", "it is started again", 1, named((*Lab).Return)},
+		{"remove-address", "NODE", "somebody takes the address away by hand", 1, named((*Lab).RemoveAddress)},
+		{"switchover", "[NODE]", "move the group, to a node or the next best", 0, func(ctx context.Context, l *Lab, args []string) error {
 			return l.Switchover(ctx, strings.Join(args, ""))
 		}},
-		{"wait", "DURATION", 1, wait},
-		{"expect", "owner NODE|none [DURATION], outage|near|http DURATION, dual DURATION", 2, expect},
+		{"wait", "DURATION", "let time pass", 1, wait},
+		{"expect", "owner NODE|none [DURATION], outage|near|http DURATION, dual DURATION", "is the owner this one, within 5s or a time; or was what the last\nfault cost at most that long: an outage (near: without the gateway;\nhttp: of pages), or an address that two had at once", 2, expect},
 	}
 }
 
@@ -131,7 +132,7 @@ func (l *Lab) expectOwner(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("after %s", patience))
 	defer cancel()
 	if err := l.AwaitOwner(ctx, strings.TrimPrefix(args[0], "none")); err != nil {
 		return fmt.Errorf("%w: %w", errUnmet, err)
@@ -162,8 +163,18 @@ func parse(line string) (do func(ctx context.Context, l *Lab) error, err error) 
 // Commands lists what a script may say, a line for each.
 func Commands() string {
 	var text strings.Builder
+	const column = 28
 	for _, c := range commands() {
-		fmt.Fprintf(&text, "  %s\n", strings.TrimSpace(c.name+" "+c.args))
+		said, about := strings.TrimSpace(c.name+" "+c.args), strings.Split(c.about, "\n")
+		if len(said) < column {
+			fmt.Fprintf(&text, "  %-*s%s\n", column, said, about[0])
+			about = about[1:]
+		} else {
+			fmt.Fprintf(&text, "  %s\n", said)
+		}
+		for _, line := range about {
+			fmt.Fprintf(&text, "    %s\n", line)
+		}
 	}
 	return text.String()
 }

@@ -36,6 +36,9 @@ func TestScript(t *testing.T) {
 	if !errors.Is(err, errUnmet) || !strings.Contains(err.Error(), "line 2: ") || !strings.Contains(err.Error(), "line 6: ") || strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("of seven lines the second and the sixth are not met: %v", err)
 	}
+	if !strings.Contains(err.Error(), "the address's owner is none, want dr2: after 10ms") {
+		t.Errorf("the second does not say how long it waited: %v", err)
+	}
 	rows := l.Rows()
 	if len(rows) != 2 || rows[0].Fault != "gateway down" || !rows[0].Client.Ongoing || rows[0].Owner != "" {
 		t.Fatalf("rows: %+v", rows)
@@ -78,6 +81,20 @@ func TestOutageFromProbes(t *testing.T) {
 		o := r.outage(0, end, end+late)
 		if int(o.Lasted/step) != test.lasted || o.Lost != test.lost || o.Ongoing != test.ongoing {
 			t.Errorf("%s: %d steps, %d lost, ongoing %t; want %d, %d, %t", test.name, o.Lasted/step, o.Lost, o.Ongoing, test.lasted, test.lost, test.ongoing)
+		}
+	}
+}
+
+// TestEachCommandIsExplained in a line that fits a terminal.
+func TestEachCommandIsExplained(t *testing.T) {
+	for _, c := range commands() {
+		if c.about == "" {
+			t.Errorf("%s is not explained", c.name)
+		}
+	}
+	for line := range strings.Lines(Commands()) {
+		if len(line) > 81 {
+			t.Errorf("%d columns: %s", len(line)-1, line)
 		}
 	}
 }

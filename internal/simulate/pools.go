@@ -68,7 +68,7 @@ func (p *pools) changes(ctx context.Context, cause string) ([]Event, error) {
 			e := Event{At: at, Watch: cause, Pool: v.Name, Hosts: []string{now.Host}, Reason: now.Reason, Change: Leaves}
 			switch {
 			case now.Held:
-				e.Change, e.Reason = Kept, now.Reason+fmt.Sprintf(", but min_up is %d", v.MinUp)
+				e.Change, e.Reason = Kept, now.Reason+fmt.Sprintf(", which is %d", v.MinUp)
 			case now.In && !before[i].In:
 				e.Change = Joins
 			case now.In:

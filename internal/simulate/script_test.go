@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -244,4 +246,40 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// TestTheLastOneStays names min_up once.
+func TestTheLastOneStays(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "site.toml")
+	text := `
+[hostgroups]
+web = ["192.0.2.11", "192.0.2.12"]
+[[watch]]
+group    = "web"
+service  = "http"
+interval = "1m"
+monitor  = { type = "http" }
+  [[watch.period]]
+  alert = [{ type = "ipvs", virtual = "web" }]
+[[virtual]]
+name    = "web"
+address = "192.0.2.80:80"
+real    = [{ host = "192.0.2.11" }, { host = "192.0.2.12" }]
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	site := load(t, file, nil)
+	script, err := Parse("x", []byte("02:00 web down"), site, friday)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), site, script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "down, says web:http, kept in by min_up, which is 1"
+	if !slices.ContainsFunc(r.Events, func(e Event) bool { return e.Change == Kept && e.Reason == want }) {
+		t.Errorf("nobody stays, because %s: %+v", want, r.Events)
+	}
 }

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,8 +43,10 @@ func (r *round) decide(sub *subject, i int) (Code, string) {
 	switch r.kind {
 	case Up, Ack:
 		return r.decidePaired(sub, p, state)
-	case Startup, Disable:
-		return Sent, r.kind.String()
+	case Startup:
+		return Sent, "monitoring begins"
+	case Disable:
+		return Sent, "the watch is disabled" + r.sv.disabled.describe()
 	case Failure, Trap, TrapTimeout, Test, State:
 	}
 	if p.ExitRange != nil && !p.ExitRange.Contains(*r.exit) {
@@ -75,6 +78,9 @@ func (r *round) decidePaired(sub *subject, p *Period, state *periodState) (Code,
 		return TooShort, fmt.Sprintf("down for %s only, upalertafter is %s", r.now.Sub(sub.firstFailure), p.UpAlertAfter)
 	case r.kind == Up && !sub.firstFailure.IsZero():
 		return Sent, fmt.Sprintf("up again after %s", r.now.Sub(sub.firstFailure).Round(time.Millisecond))
+	}
+	if r.kind == Ack {
+		return Sent, "acknowledged" + cmp.Or(sub.ack, sub.toldAck).describe()
 	}
 	return Sent, r.kind.String()
 }

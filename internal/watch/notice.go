@@ -196,12 +196,34 @@ func (d Decision) String() string {
 	return text + ": " + d.Reason
 }
 
+// remember keeps the last decisions. A long outage brings one with every run, that the
+// last alert was so and so long ago: of what there is room for, half is for alerts that
+// were sent, so that people still find why they were told.
 func (sv *service) remember(keep int, d Decision) {
 	sv.decisions = append(sv.decisions, d)
 	sv.fresh = min(sv.fresh+1, keep)
-	if extra := len(sv.decisions) - keep; extra > 0 {
-		sv.decisions = append(sv.decisions[:0], sv.decisions[extra:]...)
+	for len(sv.decisions) > keep {
+		i := oldest(sv.decisions[:len(sv.decisions)-sv.fresh], keep/2)
+		sv.decisions = slices.Delete(sv.decisions, i, i+1)
 	}
+}
+
+// oldest is the decision that is forgotten first: one not to send, unless so many or
+// more were to send.
+func oldest(decisions []Decision, most int) int {
+	first, sent := -1, 0
+	for i := range decisions {
+		switch {
+		case decisions[i].Code == Sent:
+			sent++
+		case first < 0:
+			first = i
+		}
+	}
+	if sent > most {
+		return 0
+	}
+	return max(first, 0)
 }
 
 // A Change is a turn that people want to find in the log. Host is empty for the

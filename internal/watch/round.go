@@ -242,13 +242,25 @@ func (r *round) add(sub *subject, period int, a Action, reason string) {
 	r.due = append(r.due, &due{period: period, action: a, subjects: []*subject{sub}, reason: reason})
 }
 
-// note remembers a decision; the same about several hosts is one.
+// note remembers a decision; the same about several hosts is one. That nobody is told
+// of the start is news only where somebody would be.
 func (r *round) note(period int, sub *subject, code Code, reason string) {
+	if r.kind == Startup && !r.sv.greets(period) {
+		return
+	}
 	name := ""
 	if period >= 0 {
 		name = r.sv.Periods[period].Name
 	}
 	r.merge(sub, Decision{At: r.now, Kind: r.kind, Period: name, Code: code, Reason: reason})
+}
+
+// greets reports whether a period has startup alerts; -1 is any.
+func (sv *service) greets(period int) bool {
+	if period >= 0 {
+		return len(sv.Periods[period].StartupAlerts) > 0
+	}
+	return slices.ContainsFunc(sv.Periods, func(p Period) bool { return len(p.StartupAlerts) > 0 })
 }
 
 func (r *round) noteSent(period int, sub *subject, reason string, called []string) {
