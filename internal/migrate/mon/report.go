@@ -20,7 +20,7 @@ func (i *Imported) Report() string {
 	}
 	i.suggestions(&b)
 	i.carried(&b)
-	return b.String()
+	return strings.TrimLeft(b.String(), "\n")
 }
 
 func (i *Imported) part(b *strings.Builder, fate Fate, title string) {
