@@ -87,7 +87,7 @@ func Parse(name string, text []byte, site *config.Site, now time.Time) (*Script,
 		return nil, p.problems
 	}
 	number := 0
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\uFEFF")) { // some editors begin a file with it
 		if number++; number > maxLines {
 			p.problem(number, 1, "there are more than %d lines", maxLines)
 			break

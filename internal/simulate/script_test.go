@@ -116,6 +116,10 @@ func TestTimes(t *testing.T) {
 			lines: []time.Time{time.Date(2026, 10, 25, 0, 30, 0, 0, time.UTC), time.Date(2026, 10, 25, 1, 30, 0, 0, time.UTC)},
 			from:  time.Date(2026, 10, 25, 0, 27, 50, 0, time.UTC), to: time.Date(2026, 10, 25, 1, 31, 0, 0, time.UTC),
 		},
+		{
+			name: "of another system", text: "\uFEFF02:00 gateway down\r\n+1m gateway up\r\n",
+			lines: []time.Time{at(20, 2, 0, 0), at(20, 2, 1, 0)}, from: at(20, 1, 57, 50), to: at(20, 2, 11, 0),
+		},
 		{name: "only a frame", text: "start 02:00\nend +2h", from: at(20, 2, 0, 0), to: at(20, 4, 0, 0)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
