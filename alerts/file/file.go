@@ -22,7 +22,8 @@
 // there. A file that is not is made with mode 0640. Each event opens the file anew, so
 // that one which was moved away by logrotate is followed by a new one, and is written
 // with a single write at the end of the file (O_APPEND): records of several watches do
-// not mix. A record that did not fit on the disk is taken back, and tried again later.
+// not mix. A record that did not fit on the disk is taken back, and tried again later; one that a
+// file system does not take, like that of a lost NFS server, may be there twice then.
 //
 // The file has to be a plain file. A symbolic link is refused, because whoever may
 // write to its folder could lead a daemon that is root to any file; folders on the way
@@ -30,6 +31,7 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +39,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/logfile"
@@ -50,9 +53,23 @@ type Config struct {
 
 func init() { alerts.Register("file", Config{}, build) }
 
+// appender is the alert. No call to the kernel about a file can be broken off: a record
+// on its way to a lost NFS server stays behind when its time is over, and the next one
+// waits for it.
 type appender struct {
-	path string
-	site alerts.Site
+	path  string
+	site  alerts.Site
+	write func(path string, record []byte) error
+
+	mu      sync.Mutex
+	running *writing // protected by mu; nil for none
+}
+
+// A writing is a record on its way.
+type writing struct {
+	record []byte
+	done   chan struct{}
+	err    error // valid when done is closed
 }
 
 func build(c Config, site alerts.Site) (alerts.Alert, error) {
@@ -73,7 +90,7 @@ func build(c Config, site alerts.Site) (alerts.Alert, error) {
 		return nil, alerts.BadKey("file", "%s is no folder: write the path of a file in one", folder)
 	}
 	// A folder that the user of a mere check may not look at is the daemon's to open.
-	return &appender{path: path, site: site}, nil
+	return &appender{path: path, site: site, write: write}, nil
 }
 
 // Send implements [alerts.Alert].
@@ -81,11 +98,55 @@ func (a *appender) Send(ctx context.Context, e alerts.Event) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("file %s: %w", a.path, err)
 	}
-	f, err := logfile.Open(a.path)
+	text := record(e, a.site)
+	for {
+		w := a.join(text)
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			return fmt.Errorf("file %s: the file system gives no answer: %w", a.path, ctx.Err())
+		}
+		if bytes.Equal(w.record, text) { // else it was an older one
+			return w.err
+		}
+	}
+}
+
+// join returns the writing that is going on, or begins one of a record.
+func (a *appender) join(record []byte) *writing {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.running != nil {
+		return a.running
+	}
+	w := &writing{record: record, done: make(chan struct{})}
+	a.running = w
+	go func() {
+		w.err = a.guarded(record)
+		a.mu.Lock()
+		a.running = nil
+		a.mu.Unlock()
+		close(w.done)
+	}()
+	return w
+}
+
+// guarded makes an error of a panic, which would end the daemon in a goroutine.
+func (a *appender) guarded(record []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("file %s: writing to it panicked: %v", a.path, p)
+		}
+	}()
+	return a.write(a.path, record)
+}
+
+func write(path string, record []byte) error {
+	f, err := logfile.Open(path)
 	if err != nil {
 		return fmt.Errorf("file: %w", err)
 	}
-	if err := errors.Join(logfile.Append(f, record(e, a.site)), f.Close()); err != nil {
+	if err := errors.Join(logfile.Append(f, record), f.Close()); err != nil {
 		return fmt.Errorf("file: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -198,6 +200,50 @@ func TestWhatIsNoPlainFileIsRefused(t *testing.T) {
 	if _, err := os.Lstat(at("nowhere")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a file was made through a link")
 	}
+}
+
+// TestLostServer: a file system that does not answer costs an alert its time and no more;
+// what comes behind it waits its turn, and nothing is written twice at once.
+func TestLostServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers, written := make(chan error), []string{}
+		a := &appender{path: "/net/log", write: func(_ string, record []byte) error {
+			first, _, _ := strings.Cut(string(record), " ")
+			written = append(written, first)
+			return <-answers
+		}}
+		send := func(kind alerts.Kind) error {
+			e := failure()
+			e.Kind = kind
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			return a.Send(ctx, e)
+		}
+		for _, kind := range []alerts.Kind{alerts.Failure, alerts.Failure, alerts.Up} {
+			if err := send(kind); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "file /net/log: the file system gives no answer") {
+				t.Errorf("%s: got %v", kind, err)
+			}
+		}
+		full := errors.New("full")
+		for _, want := range []error{full, nil} { // the record that hangs gets its own end
+			go func() { answers <- want }()
+			if err := send(alerts.Failure); !errors.Is(err, want) {
+				t.Errorf("got %v, want %v", err, want)
+			}
+		}
+		if got := strings.Join(written, " "); got != "failure failure" {
+			t.Errorf("written: %s", got)
+		}
+		go func() { answers <- nil; answers <- nil }()
+		_ = a.join([]byte("old record"))
+		if err := send(alerts.Up); err != nil || strings.Join(written[2:], " ") != "old up" {
+			t.Errorf("behind an old record: %v, written %s", err, written[2:])
+		}
+		a.write = func(string, []byte) error { panic("oh") }
+		if err := send(alerts.Up); err == nil || !strings.Contains(err.Error(), "panicked: oh") {
+			t.Errorf("a panic gives %v", err)
+		}
+	})
 }
 
 // A folder that goes away is an error, and nothing is made in its place.
