@@ -59,6 +59,9 @@ type TLS struct {
 	days   int
 }
 
+// mostDays is a century; three would be longer than a [time.Duration] can be.
+const mostDays = 36500
+
 // NewTLS reads the files that the keys name, and blames the key that is wrong.
 func NewTLS(k TLSKeys) (*TLS, error) {
 	t := &TLS{
@@ -69,6 +72,9 @@ func NewTLS(k TLSKeys) (*TLS, error) {
 	}
 	if k.CertificateDays < 0 {
 		return nil, monitors.BadKey("certificate_days", "%d is negative: write how many days the certificate must have left, or 0", k.CertificateDays)
+	}
+	if k.CertificateDays > mostDays {
+		return nil, monitors.BadKey("certificate_days", "%d days are too many: write at most %d", k.CertificateDays, mostDays)
 	}
 	if k.CAFile != "" {
 		if !k.Verify {

@@ -150,6 +150,7 @@ func TestTLSKeysRefused(t *testing.T) {
 		key  string
 		text string
 	}{
+		{"many days", dial.TLSKeys{CertificateDays: 36501}, "certificate_days", "at most 36500"},
 		{"negative days", dial.TLSKeys{CertificateDays: -1}, "certificate_days", "negative"},
 		{"no such file", dial.TLSKeys{Verify: true, CAFile: missing}, "ca_file", "no such file"},
 		{"no certificate inside", dial.TLSKeys{Verify: true, CAFile: keyFile}, "ca_file", "no certificate in PEM form"},

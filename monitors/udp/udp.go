@@ -93,7 +93,11 @@ func newProbe(c config) (*probe, error) {
 		return nil, err
 	}
 	if p.packet = append(p.packet, c.Send...); len(p.packet) > largest {
-		return nil, monitors.BadKey("send", "%d bytes are too many: a datagram has room for %d", len(p.packet), largest)
+		key := "send"
+		if c.Send == "" {
+			key = "send_hex"
+		}
+		return nil, monitors.BadKey(key, "%d bytes are too many: a datagram has room for %d", len(p.packet), largest)
 	}
 	return p, p.parseExpect()
 }

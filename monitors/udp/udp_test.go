@@ -181,6 +181,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"limit", func(c *config) { c.Limit = 0 }, "write 1 or more"},
 		{"ip", func(c *config) { c.IP = "5" }, "no address family"},
 		{"send", func(c *config) { c.Send = strings.Repeat("x", 65508) }, "room for 65507"},
+		{"send_hex", func(c *config) { c.SendHex = strings.Repeat("00", 65508) }, "room for 65507"},
 		{"send_hex", func(c *config) { c.SendHex = "0x0a" }, "two digits for each byte"},
 		{"expect_hex", func(c *config) { c.ExpectHex = "0" }, "two digits for each byte"},
 		{"expect_hex", func(c *config) { c.Expect, c.ExpectHex = "a", "0a" }, "alternative to expect"},
