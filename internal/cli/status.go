@@ -148,7 +148,10 @@ func by(m *watch.Mark) string {
 
 func state(w *engine.WatchStatus) string {
 	text := strings.ToUpper(w.State)
-	if w.State == "ok" || w.State == "untested" {
+	switch {
+	case w.State == "untested" && w.Runs > 0 && w.Unknown == "":
+		text = "undecided" // fall and rise want more results
+	case w.State == "ok" || w.State == "untested":
 		text = w.State
 	}
 	switch {

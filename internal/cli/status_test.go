@@ -76,6 +76,23 @@ func TestStatusOfAWatchThatNeverRan(t *testing.T) {
 	}
 }
 
+func TestStatusOfTheFirstResults(t *testing.T) {
+	for _, tt := range []struct {
+		w    engine.WatchStatus
+		want string
+	}{
+		{engine.WatchStatus{State: "untested"}, "untested"},
+		{engine.WatchStatus{State: "untested", Runs: 1}, "undecided"},
+		{engine.WatchStatus{State: "untested", Runs: 1, Unknown: "no name server"}, "untested"},
+		{engine.WatchStatus{State: "failed", Runs: 1}, "FAILED"},
+		{engine.WatchStatus{State: "ok", Runs: 1, Disabled: true}, "ok (disabled)"},
+	} {
+		if got := state(&tt.w); got != tt.want {
+			t.Errorf("%+v is shown as %q, want %q", tt.w, got, tt.want)
+		}
+	}
+}
+
 func TestMisspeltArguments(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{
 		{"import mon.cf", "monitord: import needs to know what the file is: write --mon mon.cf\n\nTry \"monitord import --help\".\n"},

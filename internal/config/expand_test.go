@@ -43,7 +43,7 @@ func TestExpand(t *testing.T) {
 }
 
 func TestDidYouMean(t *testing.T) {
-	known := []string{"interval", "monitor", "depend", "hostdepend", "alertdir", "to"}
+	known := []string{"interval", "monitor", "depend", "hostdepend", "alertdir", "to", "ftp", "http"}
 	tests := []struct{ name, want string }{
 		{"intervall", ": did you mean \"interval\"?"},
 		{"Interval", ": did you mean \"interval\"?"},
@@ -51,7 +51,9 @@ func TestDidYouMean(t *testing.T) {
 		{"monitro", ": did you mean \"monitor\"?"},
 		{"host_depend", ": did you mean \"hostdepend\"?"},
 		{"ot", ": did you mean \"to\"?"},
-		{"xyz", ": the keys are alertdir, depend, hostdepend, interval, monitor, to"},
+		{"htp", ": did you mean \"http\"?"},
+		{"fttp", ": did you mean \"ftp\"?"},
+		{"xyz", ": the keys are alertdir, depend, ftp, hostdepend, http, interval, monitor, to"},
 	}
 	for _, tt := range tests {
 		if got := didYouMean(tt.name, known, "the keys are"); got != tt.want {

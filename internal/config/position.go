@@ -152,12 +152,13 @@ func (s *spotter) header(n *unstable.Node) {
 	}
 	name := keys[len(keys)-1]
 	old := parent.children[name.name]
+	if old != nil && old.defined && (n.Kind == unstable.Table || !old.header) {
+		s.repeat(name.name, old.key, name.offset)
+	}
 	table := parent.child(name.name, start)
 	if n.Kind == unstable.ArrayTable {
 		table.header = true
 		table.elements = append(table.elements, &spot{key: start, value: start})
-	} else if old != nil && old.defined {
-		s.repeat(name.name, old.key, name.offset)
 	}
 	table.defined = true
 	s.current = table.last()

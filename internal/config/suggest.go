@@ -35,7 +35,8 @@ func DidYouMean(name string, known []string, what string) string {
 }
 
 // closest returns the name that differs least, if by no more than a third of its
-// letters; case and the kind of dash do not count.
+// letters; case and the kind of dash do not count. Of two that differ alike it is the
+// one that begins alike: few people miss the first letter.
 func closest(name string, known []string) string {
 	best, least := "", 0
 	for _, k := range slices.Sorted(slices.Values(known)) {
@@ -43,12 +44,19 @@ func closest(name string, known []string) string {
 		if len(name)-len(k) > limit || len(k)-len(name) > limit {
 			continue
 		}
-		d := distance(folded(name), folded(k))
-		if d <= limit && (best == "" || d < least) {
+		d := 2 * distance(folded(name), folded(k))
+		if !beginAlike(name, k) {
+			d++
+		}
+		if d/2 <= limit && (best == "" || d < least) {
 			best, least = k, d
 		}
 	}
 	return best
+}
+
+func beginAlike(a, b string) bool {
+	return a != "" && b != "" && strings.EqualFold(a[:1], b[:1])
 }
 
 func folded(name string) []rune {

@@ -104,11 +104,11 @@ func judge(r Real, start Start, found bool, sources map[string]words) judgement 
 	case len(up) > 0:
 		return judgement{true, true, "up, says " + strings.Join(up, ", ")}
 	case found:
-		return judgement{true, false, "not tested yet, but in the table already"}
+		return judgement{true, false, "no verdict yet, but in the table already"}
 	case start == StartUp:
-		return judgement{true, false, "not tested yet, start = \"up\""}
+		return judgement{true, false, "no verdict yet, start = \"up\""}
 	}
-	return judgement{false, false, "not tested yet"}
+	return judgement{false, false, "no verdict yet"}
 }
 
 // A candidate is a server in the eyes of min_up.

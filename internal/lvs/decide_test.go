@@ -35,11 +35,11 @@ func TestJudge(t *testing.T) {
 		sources map[string]words
 		want    judgement
 	}{
-		{"nobody said anything", StartDown, nil, judgement{false, false, "not tested yet"}},
-		{"nobody said anything", StartUp, nil, judgement{true, false, `not tested yet, start = "up"`}},
-		{"unknown", StartDown, map[string]words{"w:x": {"a": unknown}}, judgement{false, false, "not tested yet"}},
-		{"unknown", StartUp, map[string]words{"w:x": {"a": unknown}}, judgement{true, false, `not tested yet, start = "up"`}},
-		{"about another", StartDown, map[string]words{"w:x": {"b": up}}, judgement{false, false, "not tested yet"}},
+		{"nobody said anything", StartDown, nil, judgement{false, false, "no verdict yet"}},
+		{"nobody said anything", StartUp, nil, judgement{true, false, `no verdict yet, start = "up"`}},
+		{"unknown", StartDown, map[string]words{"w:x": {"a": unknown}}, judgement{false, false, "no verdict yet"}},
+		{"unknown", StartUp, map[string]words{"w:x": {"a": unknown}}, judgement{true, false, `no verdict yet, start = "up"`}},
+		{"about another", StartDown, map[string]words{"w:x": {"b": up}}, judgement{false, false, "no verdict yet"}},
 		{"up", StartDown, map[string]words{"w:x": {"a": up}}, judgement{true, true, "up, says w:x"}},
 		{"down", StartUp, map[string]words{"w:x": {"a": down}}, judgement{false, true, "down, says w:x"}},
 		{"up and unknown", StartDown, map[string]words{"w:x": {"a": up}, "w:y": {"a": unknown}}, judgement{true, true, "up, says w:x"}},
@@ -59,8 +59,8 @@ func TestJudgeOfAServerThatIsThere(t *testing.T) {
 		sources map[string]words
 		want    judgement
 	}{
-		{nil, judgement{true, false, "not tested yet, but in the table already"}},
-		{map[string]words{"w:x": {"a": unknown}}, judgement{true, false, "not tested yet, but in the table already"}},
+		{nil, judgement{true, false, "no verdict yet, but in the table already"}},
+		{map[string]words{"w:x": {"a": unknown}}, judgement{true, false, "no verdict yet, but in the table already"}},
 		{map[string]words{"w:x": {"a": down}}, judgement{false, true, "down, says w:x"}},
 	} {
 		if got := judge(a, StartDown, true, tt.sources); got != tt.want {

@@ -80,7 +80,12 @@ func (p *Pool) changeServers(virtual, host string, change func(*virtualPool, *se
 	}
 	if len(names) == 0 {
 		slices.Sort(hosts)
-		return nil, fmt.Errorf("%q is no real server here: there is %s", host, some(slices.Compact(hosts)))
+		hosts = slices.Compact(hosts)
+		there := "there are"
+		if len(hosts) == 1 {
+			there = "there is"
+		}
+		return nil, fmt.Errorf("%q is no real server here: %s %s", host, there, some(hosts))
 	}
 	return names, nil
 }

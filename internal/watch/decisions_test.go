@@ -95,6 +95,24 @@ func TestOperatorsAlertsSayWhose(t *testing.T) {
 	}
 }
 
+// TestAPoolKeepsNoMessageBack: what a period that tells nobody would have sent is no news.
+func TestAPoolKeepsNoMessageBack(t *testing.T) {
+	b := newBench(t, watchOf(func(c *Config) {
+		c.Fall = 2
+		c.Periods[0].AlertAfter.Consecutive = 3
+		c.Periods = append(c.Periods, Period{Name: "pool", Alerts: []Action{{ID: "f", Name: "ipvs", Follows: true}}})
+	}))
+	b.round("w1")
+	b.round("w1")
+	b.round("")
+	want := `  10s alert not sent (fall) for w1: failure 1 of fall 2
+  20s alert not sent (alertafter) in period p for w1: failure 2 of alertafter 3
+  30s upalert not sent (nothing to answer) in period p for w1: no alert was sent before in this period`
+	if got := b.decisions(); strings.TrimSpace(got) != strings.TrimSpace(want) {
+		t.Errorf("the decisions are\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestTheStartIsNoNews: a watch that nobody is to be told of at its start says nothing
 // about that, also out of its period and while the site is paused.
 func TestTheStartIsNoNews(t *testing.T) {

@@ -242,10 +242,9 @@ func (r *round) add(sub *subject, period int, a Action, reason string) {
 	r.due = append(r.due, &due{period: period, action: a, subjects: []*subject{sub}, reason: reason})
 }
 
-// note remembers a decision; the same about several hosts is one. That nobody is told
-// of the start is news only where somebody would be.
+// note remembers a decision; the same about several hosts is one.
 func (r *round) note(period int, sub *subject, code Code, reason string) {
-	if r.kind == Startup && !r.sv.greets(period) {
+	if !r.matters(period, code) {
 		return
 	}
 	name := ""
@@ -255,12 +254,22 @@ func (r *round) note(period int, sub *subject, code Code, reason string) {
 	r.merge(sub, Decision{At: r.now, Kind: r.kind, Period: name, Code: code, Reason: reason})
 }
 
-// greets reports whether a period has startup alerts; -1 is any.
-func (sv *service) greets(period int) bool {
-	if period >= 0 {
-		return len(sv.Periods[period].StartupAlerts) > 0
+// matters reports whether a decision not to send is about anybody: a period that has no
+// message of the kind keeps none back. What holds for all periods (-1) of a failure does
+// so for pools as well.
+func (r *round) matters(period int, code Code) bool {
+	switch {
+	case code == BelowFall, code == BelowRise, code == NotTested, r.sv.Redistribute != nil, period < 0 && r.kind.failing():
+		return true
+	case period < 0:
+		return slices.ContainsFunc(r.sv.Periods, func(p Period) bool { return p.tells(r.kind) })
 	}
-	return slices.ContainsFunc(sv.Periods, func(p Period) bool { return len(p.StartupAlerts) > 0 })
+	return r.sv.Periods[period].tells(r.kind)
+}
+
+// tells reports whether the period has a message of a kind.
+func (p *Period) tells(k Kind) bool {
+	return slices.ContainsFunc(p.actions(k), func(a Action) bool { return !a.Follows })
 }
 
 func (r *round) noteSent(period int, sub *subject, reason string, called []string) {

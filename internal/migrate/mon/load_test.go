@@ -79,6 +79,8 @@ func TestLoadRefused(t *testing.T) {
 		{"keyword of a period", strings.Replace(small, "        period wd {Sun-Sat}\n", "", 1), `: alert belongs below a "period"`},
 		{"keyword of a service", small + "            interval 1m\n", `: interval belongs before the first "period" of the service`},
 		{"a period", strings.Replace(small, "Sun-Sat", "Sun-", 1), "7:9: mon refuses this: malformed period"},
+		{"no service", strings.Replace(small, "    service http\n", "", 1), `4:9: mon refuses this: need to specify service in watch record: below a watch stands first a service`},
+		{"a misspelt service", strings.Replace(small, "service", "servce", 1), `4:5: mon refuses this: need to specify service in watch record: did you mean "service"?`},
 		{"a watch twice", small + "\nwatch web\n    service x\n", "already defined"},
 		{"an interval", strings.Replace(small, "1m", "60", 1), "5:9: mon refuses this: invalid time interval"},
 		{"a range backwards", strings.Replace(small, "w1", "10.0.0.9-1", 1), `1:1: web[0]: "10.0.0.9-1" is no range of addresses`},

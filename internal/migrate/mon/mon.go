@@ -174,6 +174,9 @@ func (s *source) column(line int) int {
 	return len(text) - len(trimmed) + 1
 }
 
+// noService is what mon says of a line below a watch and above its first service.
+const noService = "need to specify service in watch record"
+
 // refused turns mon's error into one with a suggestion.
 func (s *source) refused(err error) error {
 	bad, ok := errors.AsType[*moncf.Error](err)
@@ -185,11 +188,15 @@ func (s *source) refused(err error) error {
 		message += ": " + bad.Err.Error()
 	}
 	line := s.line(bad.Line)
-	return s.problem(line, "mon refuses this: %s%s", oneLine(message), s.advice(bad))
+	return s.problem(line, "mon refuses this: %s%s", oneLine(message), s.advice(bad, line))
 }
 
 // advice says what would be right where mon only says what is wrong.
-func (s *source) advice(bad *moncf.Error) string {
+func (s *source) advice(bad *moncf.Error, line int) string {
+	if bad.Text == noService && line <= len(s.written) {
+		word, _, _ := strings.Cut(strings.Join(strings.Fields(s.written[line-1]), " "), " ")
+		return config.DidYouMean(word, []string{"service"}, "below a watch stands first a")
+	}
 	unknown := func(prefix, suffix string) (string, bool) {
 		text, found := strings.CutPrefix(bad.Text, prefix)
 		return strings.TrimSuffix(text, suffix), found
