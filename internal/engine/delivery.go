@@ -27,6 +27,7 @@ const (
 // A delivery is what became of one attempt.
 type delivery struct {
 	message *message
+	sent    message // as it was then
 	err     error
 	// final is true if the message will not be tried again.
 	final bool
@@ -37,14 +38,14 @@ type delivery struct {
 func (o *outbox) work(name string, b *box) {
 	pause := firstPause
 	for {
-		m, alert, fresh := o.first(name, b)
+		m, sent, fresh := o.first(name, b)
 		if m == nil {
 			return
 		}
 		if fresh { // else a crash after it was sent would forget that it was due
 			o.hooks.commit(o.ctx)
 		}
-		d := o.attempt(m, alert)
+		d := o.attempt(m, sent)
 		o.report(d)
 		o.settle(b, d)
 		if d.final {
@@ -74,9 +75,9 @@ func asksToWait(err error) time.Duration {
 	return 0
 }
 
-// first returns the message to deliver next, through what, and whether it has to be on
+// first returns the message to deliver next, as it is now, and whether it has to be on
 // the disk before; nil if the box is done with, for now at least.
-func (o *outbox) first(name string, b *box) (m *message, through alerts.Alert, fresh bool) {
+func (o *outbox) first(name string, b *box) (m *message, now message, fresh bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed { // each message gets its one attempt, but no second
@@ -88,7 +89,7 @@ func (o *outbox) first(name string, b *box) (m *message, through alerts.Alert, f
 	// What was tried and stays is not overtaken.
 	if len(b.waiting) == 0 || o.ctx.Err() != nil || o.closed && b.waiting[0].tried() || o.isSilent(b.waiting[0]) {
 		b.worked = false
-		return nil, nil, false
+		return nil, now, false
 	}
 	select { // what is new is in the line already
 	case <-b.wake:
@@ -97,7 +98,7 @@ func (o *outbox) first(name string, b *box) (m *message, through alerts.Alert, f
 	m = b.waiting[0]
 	fresh = m.lasts() && !m.durable
 	m.sending, m.durable = true, true
-	return m, m.alert, fresh
+	return m, *m, fresh
 }
 
 // isLost reports whether a message of an outbox that closes was tried, and nobody
@@ -132,8 +133,8 @@ func (o *outbox) settle(b *box, d delivery) {
 		b.waiting = slices.Delete(b.waiting, at, at+1)
 		return
 	}
-	if why := o.overtaken(m); why != "" {
-		o.hooks.ended(m, dropped, why)
+	if fate, why := m.overtaken(); why != "" {
+		o.hooks.ended(m, fate, why)
 		b.waiting = slices.Delete(b.waiting, at, at+1)
 		return
 	}
@@ -146,18 +147,17 @@ func (o *outbox) settle(b *box, d delivery) {
 	}
 }
 
-// overtaken has what happened while a message was being sent take effect; it returns
-// why the message is not tried again.
-func (o *outbox) overtaken(m *message) (why string) {
-	if m.stale {
-		m.stale = false
-		why = o.bind(m)
+// overtaken returns why a message is not tried again, by what happened while it was
+// sent; empty if it is.
+func (m *message) overtaken() (f fate, why string) {
+	if m.outdated {
+		return superseded, newerCame
 	}
-	if m.obsolete != "" {
-		return m.obsolete
-	}
-	return why
+	return dropped, m.dropped
 }
+
+// newerCame is why a message is superseded.
+const newerCame = "a newer message came before it could be delivered"
 
 func (d delivery) fate() fate {
 	switch {
@@ -169,13 +169,13 @@ func (d delivery) fate() fate {
 	return givenUp
 }
 
-func (o *outbox) attempt(m *message, alert alerts.Alert) delivery {
+func (o *outbox) attempt(m *message, now message) delivery {
 	ctx, cancel := context.WithTimeout(o.ctx, sendTimeout)
 	defer cancel()
 	start := time.Now()
-	d := delivery{message: m, err: send(ctx, alert, m.event)}
+	d := delivery{message: m, sent: now, err: send(ctx, now.alert, now.event)}
 	d.took = time.Since(start)
-	d.final = d.err == nil || errors.Is(d.err, alerts.ErrDelivered) || errors.Is(d.err, alerts.ErrRefused) || m.event.Kind == alerts.Test || time.Since(m.since) > giveUp
+	d.final = d.err == nil || errors.Is(d.err, alerts.ErrDelivered) || errors.Is(d.err, alerts.ErrRefused) || now.event.Kind == alerts.Test || time.Since(now.since) > giveUp
 	return d
 }
 

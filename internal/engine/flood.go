@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,8 +34,7 @@ type limiter struct {
 // A window is a minute of one destination.
 type window struct {
 	sent int
-	// held are kept for the sum: the newest of each slot, in the order in which these
-	// came up.
+	// held are kept for the sum: the newest of each slot, in no order.
 	held  []*message
 	at    map[slot]int // of held
 	timer *time.Timer
@@ -128,7 +128,7 @@ func (l *limiter) turn(destination string) []*message {
 	if l.closed || w == nil {
 		return nil
 	}
-	held := w.held
+	held := inOrder(w.held)
 	w.held = nil
 	clear(w.at)
 	if len(held) == 0 {
@@ -147,11 +147,18 @@ func (l *limiter) close() [][]*message {
 	for _, w := range l.counts {
 		w.timer.Stop()
 		if len(w.held) > 0 {
-			out = append(out, w.held)
+			out = append(out, inOrder(w.held))
 		}
 		w.held = nil
 	}
 	return out
+}
+
+// inOrder sorts messages by when they came: of two about one thing people believe the
+// last.
+func inOrder(held []*message) []*message {
+	slices.SortFunc(held, func(a, b *message) int { return cmp.Compare(a.number, b.number) })
+	return held
 }
 
 // A sum is a message about many: the last word of each slot.
@@ -188,15 +195,38 @@ func (m *message) line() sumLine {
 	return l
 }
 
-// merge takes over the hosts of an older line of the same slot.
-func (l *sumLine) merge(older *sumLine) {
-	if len(l.Hosts) == 0 {
-		return
+// without takes hosts out of a line; it reports whether any is left.
+func (l *sumLine) without(said map[string]bool) bool {
+	left := slices.DeleteFunc(slices.Clone(l.Hosts), func(host string) bool { return said[host] })
+	if len(left) < len(l.Hosts) {
+		l.Hosts, l.Summary = left, watch.Text(shortened(strings.Join(left, " "), sumText))
 	}
-	l.Hosts = slices.Concat(older.Hosts, l.Hosts)
-	slices.Sort(l.Hosts)
-	l.Hosts = slices.Compact(l.Hosts)
-	l.Summary = watch.Text(shortened(strings.Join(l.Hosts, " "), sumText))
+	return len(left) > 0
+}
+
+// outdate takes out what a newer message says, which people may get before the sum; it
+// reports whether there was any of it.
+func (s *sum) outdate(m *message) bool {
+	said := map[string]bool{}
+	for _, host := range m.concerned() {
+		said[host] = true
+	}
+	var left []sumLine // the saver may look at the old ones
+	changed := false
+	for _, l := range s.Lines {
+		kind := alerts.Kind(l.Kind)
+		if l.Key == m.key() && (kind.Failing() || kind == alerts.Up) {
+			changed = true
+			if !m.hosts || !l.without(said) {
+				continue
+			}
+		}
+		left = append(left, l)
+	}
+	if changed {
+		s.Lines = left
+	}
+	return changed
 }
 
 // sumUp makes one message of many, which are of different slots.
@@ -209,7 +239,7 @@ func sumUp(held []*message) *message {
 	for _, m := range held {
 		s.Lines = append(s.Lines, m.line())
 	}
-	exit, name := 1, "sum of "+first.destination
+	exit, name := 1, sumBox(first.destination)
 	m := &message{
 		box: name, name: first.name, action: name, sum: s, alert: first.alert, since: time.Now(),
 		event: alerts.Event{
@@ -221,6 +251,9 @@ func sumUp(held []*message) *message {
 	m.render()
 	return m
 }
+
+// sumBox is the line of the sums of a destination.
+func sumBox(destination string) string { return "sum of " + destination }
 
 // render writes what people read.
 func (m *message) render() {
@@ -245,23 +278,27 @@ func (m *message) render() {
 	m.event.Output = []byte(m.event.Summary + "\n" + text.String())
 }
 
-// addSum takes over what an older sum says and this one does not.
+// addSum takes over what an older sum says and this one does not, ahead of what this
+// one says.
 func (m *message) addSum(older *message) {
-	newer := map[slot]int{}
+	newer := map[slot]map[string]bool{} // the hosts of each
 	for i := range m.sum.Lines {
-		newer[m.sum.Lines[i].slot()] = i
+		l := &m.sum.Lines[i]
+		if newer[l.slot()] == nil {
+			newer[l.slot()] = map[string]bool{}
+		}
+		for _, host := range l.Hosts {
+			newer[l.slot()][host] = true
+		}
 	}
-	mine := slices.Clone(m.sum.Lines) // the saver may look at the old ones
-	var lines []sumLine
-	for i := range older.sum.Lines {
-		line := &older.sum.Lines[i]
-		if at, ok := newer[line.slot()]; ok {
-			mine[at].merge(line)
+	var lines []sumLine // the saver may look at the old ones
+	for _, l := range older.sum.Lines {
+		if said, ok := newer[l.slot()]; ok && !l.without(said) {
 			continue
 		}
-		lines = append(lines, *line)
+		lines = append(lines, l)
 	}
-	m.sum.Lines = append(lines, mine...)
+	m.sum.Lines = append(lines, m.sum.Lines...)
 	m.sum.Since, m.sum.Late = older.sum.Since, true
 	m.render()
 }

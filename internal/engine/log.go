@@ -81,7 +81,7 @@ func (e *Engine) panicked(key string, value any, stack []byte) {
 
 // delivered is told of each attempt to send an alert.
 func (e *Engine) delivered(d delivery) {
-	m := d.message
+	m := &d.sent
 	key := watch.Key{Group: m.event.Group, Service: m.event.Service}
 	log := e.log.WithFields(logrus.Fields{"watch": key.String(), "alert": m.name, "kind": m.event.Kind.String(), "took": d.took.Round(time.Millisecond).String()})
 	entry := Delivery{Alert: m.name, List: m.event.Kind.String(), At: time.Now(), Took: d.took.Seconds()}

@@ -39,10 +39,10 @@ type message struct {
 	problem  string // why the last attempt failed
 	durable  bool   // it is on the disk, or will be before it leaves
 	sending  bool
-	// What happened while it was being sent counts if that was in vain: stale is true
-	// after a reload, obsolete is why it is not tried again.
-	stale    bool
-	obsolete string
+	// What happens while it is being sent counts if that is in vain: dropped is why it
+	// is not tried again; outdated is true if what is newer says all of it.
+	dropped  string
+	outdated bool
 }
 
 func (m *message) tried() bool { return m.attempts > 0 }
@@ -90,6 +90,31 @@ func (m *message) supersedes(older *message) bool {
 		return false
 	}
 	return !m.hosts || m.covers(older)
+}
+
+// states reports whether a message says that something fails or does not, as others do
+// that are about something else.
+func (m *message) states() bool { return m.event.Kind.Failing() || m.event.Kind == alerts.Up }
+
+// outdate takes out of an older message of the same watch, which may come to people
+// after this one, what this one says; it reports whether nothing is left.
+func (m *message) outdate(older *message) bool {
+	switch {
+	case m.key() != older.key() || !m.states() || !older.states():
+		return false
+	case !m.hosts:
+		return true
+	}
+	older.event.Hosts = slices.Clone(older.event.Hosts) // the saver, or an alert, may look at the old ones
+	said := m.concerned()
+	for i := range older.event.Hosts {
+		if h := &older.event.Hosts[i]; slices.Contains(said, h.Name) {
+			h.Concerned = false
+		}
+	}
+	left := older.concerned()
+	older.event.Summary = strings.Join(left, " ")
+	return len(left) == 0
 }
 
 // covers reports whether a message is about every host of an older one.

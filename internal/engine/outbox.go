@@ -49,8 +49,6 @@ type outbox struct {
 	silent map[watch.Key]bool
 	// resting is true from restore to own: it is not known yet whose the messages are.
 	resting bool
-	// bind gives messages the alerts of the configuration; nil before the first reload.
-	bind    func(*message) (why string)
 	number  uint64
 	closed  bool
 	workers sync.WaitGroup
@@ -102,6 +100,7 @@ func (o *outbox) put(m *message) {
 	if m.destination != "" && !m.follows() {
 		if older, admitted := o.limiter.admit(m); !admitted {
 			o.mergedInto(m, older)
+			o.overtakeLine(m)
 			return
 		}
 	}
@@ -138,6 +137,9 @@ func (o *outbox) enqueue(m *message) {
 			o.box(m.box).waiting = append(o.box(m.box).waiting, m)
 		}
 		return
+	}
+	if m.sum == nil && m.destination != "" {
+		o.overtakeSum(m)
 	}
 	b := o.box(m.box)
 	o.accept(b, m)
@@ -203,6 +205,45 @@ func (o *outbox) accept(b *box, m *message) {
 	b.waiting = append(b.waiting, m)
 }
 
+// overtakeLine has what waits in a message's own line not say later what the message,
+// which goes into a sum, says now.
+func (o *outbox) overtakeLine(m *message) {
+	b := o.boxes[m.box]
+	if b == nil {
+		return
+	}
+	b.waiting = slices.DeleteFunc(b.waiting, func(w *message) bool { return m.outdate(w) && o.outdated(w) })
+}
+
+// overtakeSum has a sum that waits not say later what a message says now.
+func (o *outbox) overtakeSum(m *message) {
+	b := o.boxes[sumBox(m.destination)]
+	if b == nil || !m.states() {
+		return
+	}
+	b.waiting = slices.DeleteFunc(b.waiting, func(w *message) bool {
+		if w.sum == nil || !w.sum.outdate(m) {
+			return false
+		}
+		if len(w.sum.Lines) == 0 {
+			return o.outdated(w)
+		}
+		w.render()
+		return false
+	})
+}
+
+// outdated ends a message of which nothing is left to say; it is false if it is just
+// being sent.
+func (o *outbox) outdated(m *message) bool {
+	if m.sending {
+		m.outdated = true
+		return false
+	}
+	o.hooks.ended(m, superseded, newerCame)
+	return true
+}
+
 // mergedInto says what became of an older message, nil if there is none: one of the
 // same kind lives on in the newer.
 func (o *outbox) mergedInto(m, older *message) {
@@ -211,7 +252,7 @@ func (o *outbox) mergedInto(m, older *message) {
 	case older.action == m.action && (older.event.Kind == m.event.Kind || m.sum != nil):
 		m.merged += older.merged + 1
 	default:
-		o.hooks.ended(older, superseded, "a newer message came before it could be delivered")
+		o.hooks.ended(older, superseded, newerCame)
 	}
 }
 
@@ -241,15 +282,15 @@ func (o *outbox) each(f func(*message)) {
 	}
 }
 
-// discard takes out what drop returns a reason for. What is being sent stays, and
-// later is called for it instead.
-func (o *outbox) discard(drop func(*message) (why string), later func(*message)) {
+// discard takes out what drop returns a reason for; what is being sent, if that is in
+// vain.
+func (o *outbox) discard(drop func(*message) (why string)) {
 	gone := func(m *message) bool {
+		why := drop(m)
 		if m.sending {
-			later(m)
+			m.dropped = cmp.Or(why, m.dropped)
 			return false
 		}
-		why := drop(m)
 		if why != "" && m.lasts() {
 			o.hooks.ended(m, dropped, why)
 		}
@@ -270,27 +311,22 @@ func (o *outbox) forget(owners map[watch.Key]string) {
 	if len(owners) == 0 {
 		return
 	}
-	told := func(m *message) string {
-		if by, ok := owners[m.key()]; ok && m.lasts() {
-			return by + " tells people of this watch"
-		}
-		return ""
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.discard(func(m *message) string {
 		switch {
+		case !m.lasts():
+			return ""
 		case m.sum == nil:
-			return told(m)
+			if by, ok := owners[m.key()]; ok {
+				return by + " tells people of this watch"
+			}
+			return ""
 		case m.sum.forget(owners):
 			m.render()
 			return ""
 		}
 		return "other directors tell people of all these watches"
-	}, func(m *message) {
-		if m.sum == nil { // a sum may tell twice
-			m.obsolete = cmp.Or(told(m), m.obsolete)
-		}
 	})
 }
 
@@ -299,8 +335,10 @@ func (o *outbox) forget(owners map[watch.Key]string) {
 func (o *outbox) rebind(bind func(*message) (why string)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.bind = bind
-	o.discard(bind, func(m *message) { m.stale = true })
+	o.discard(func(m *message) string {
+		m.dropped = "" // the configuration before may have had no alert for it
+		return bind(m)
+	})
 }
 
 // close accepts nothing more and waits until all has been tried once, or the

@@ -201,7 +201,7 @@ func (o *outbox) waiters() (all []waiter, allowance int) {
 	defer o.mu.Unlock()
 	all = make([]waiter, 0, o.count())
 	note := func(m *message, held bool) {
-		if !m.lasts() {
+		if !m.lasts() || m.outdated {
 			return
 		}
 		w := waiter{*m, held}

@@ -1,0 +1,197 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/monitord/monitord/alerts"
+)
+
+// people read what a mail server delivers, in that order, and believe the last word on
+// each watch and host.
+type people struct {
+	truth map[string]bool   // by "watch host": whether it is down
+	hosts map[string][]bool // by watch: who is down
+
+	mu     sync.Mutex      // protects what follows
+	server string          // "up", "down", or "hangs"
+	fails  map[string]bool // what people believe of truth
+	read   []string        // what they read, for who looks at a failure
+}
+
+// whole is the watch that does not count for each host by itself.
+const whole = "c"
+
+func newPeople() *people {
+	return &people{server: "up", fails: map[string]bool{}, truth: map[string]bool{}, hosts: map[string][]bool{"a": make([]bool, 3), "b": make([]bool, 3), whole: make([]bool, 2)}}
+}
+
+func (p *people) Send(ctx context.Context, e alerts.Event) error {
+	p.mu.Lock()
+	server := p.server
+	p.mu.Unlock()
+	switch server {
+	case "hangs":
+		<-ctx.Done()
+		return ctx.Err()
+	case "down":
+		return errDown
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.Group != "monitord" {
+		p.believe(e.Kind.String(), e.Service, e.Summary)
+		return nil
+	}
+	for line := range strings.Lines(string(e.Output)) {
+		if kind, rest, ok := strings.Cut(strings.TrimSpace(line), " g:"); ok {
+			service, summary, _ := strings.Cut(rest, ": ")
+			p.believe(kind, service, summary)
+		}
+	}
+	return nil
+}
+
+func (p *people) believe(kind, service, summary string) {
+	if strings.HasPrefix(service, "filler") {
+		return
+	}
+	p.read = append(p.read, fmt.Sprintf("%s %s %s: %s", time.Now().Format(time.TimeOnly), kind, service, summary))
+	about := strings.Fields(summary)
+	if service == whole {
+		about = []string{"*"}
+	}
+	for _, host := range about {
+		p.fails[service+" "+host] = kind == "failure"
+	}
+}
+
+// flip turns one host, and puts what a watch has to say of that.
+func (p *people) flip(o *outbox, service string, host int) {
+	down := p.hosts[service]
+	down[host] = !down[host]
+	fails := down[host]
+	if service == whole {
+		fails = slices.Contains(down, true)
+		p.truth[service+" *"] = fails
+	} else {
+		p.truth[fmt.Sprintf("%s h%d", service, host)] = fails
+	}
+	kind := alerts.Up
+	if fails {
+		kind = alerts.Failure
+	}
+	m := testMessage(p, kind, fmt.Sprintf("h%d", host))
+	m.hosts, m.event.Service, m.destination = service != whole, service, "mail"
+	m.box, m.action, m.name = boxOf(m.key(), "mail"), service+kind.String(), "mail"
+	for n, is := range down {
+		h := alerts.Host{Name: fmt.Sprintf("h%d", n), State: alerts.HostUp, Concerned: n == host}
+		if is {
+			h.State = alerts.HostDown
+		}
+		m.event.Hosts = append(m.event.Hosts, h)
+	}
+	o.put(m)
+}
+
+// flood has as many messages about others as use up the minute.
+func (p *people) flood(o *outbox) {
+	for n := range burst {
+		m := testMessage(p, alerts.Failure, "x")
+		m.event.Service, m.destination, m.name = fmt.Sprint("filler", n), "mail", "mail"
+		m.box, m.action = boxOf(m.key(), "mail"), m.event.Service
+		o.put(m)
+	}
+}
+
+// reincarnate is the outbox of the next daemon, from the disk.
+func (p *people) reincarnate(ctx context.Context, t *testing.T, o *outbox) *outbox {
+	text, err := json.Marshal(o.saved())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var saved savedQueue
+	if err := json.Unmarshal(text, &saved); err != nil {
+		t.Fatal(err)
+	}
+	next := newOutbox(ctx, func(delivery) {})
+	for i := range saved {
+		m := saved[i].message(time.Now(), 0)
+		m.alert = p
+		next.restore(m, saved[i].Held, time.Now())
+	}
+	next.own(nil)
+	return next
+}
+
+// drawDays is what happens, a word each.
+func drawDays(rt *rapid.T) []string {
+	return rapid.SliceOfN(rapid.OneOf(
+		rapid.SampledFrom([]string{"flip a 0", "flip a 1", "flip a 2", "flip b 0", "flip b 1", "flip c 0", "flip c 1"}),
+		rapid.SampledFrom([]string{"flood", "flood", "up", "down", "hangs", "restart"}),
+		rapid.Map(rapid.IntRange(1, 200), func(n int) string { return fmt.Sprint("sleep ", n) }),
+	), 30, 60).Draw(rt, "days")
+}
+
+// live plays what happens, and then lets everything be delivered.
+func (p *people) live(t *testing.T, days []string) {
+	ctx, cancel := context.WithCancel(t.Context())
+	o := newOutbox(ctx, func(delivery) {})
+	set := func(server string) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.server = server
+	}
+	for _, day := range days {
+		var word, service string
+		var n int
+		switch words := strings.Fields(day); len(words) {
+		case 3:
+			_, _ = fmt.Sscan(day, &word, &service, &n)
+			p.flip(o, service, n)
+		case 2:
+			_, _ = fmt.Sscan(day, &word, &n)
+			time.Sleep(time.Duration(n) * time.Second)
+		default:
+			switch day {
+			case "flood":
+				p.flood(o)
+			case "restart":
+				cancel()
+				ctx, cancel = context.WithCancel(t.Context())
+				o = p.reincarnate(ctx, t, o)
+			default:
+				set(day)
+			}
+		}
+		synctest.Wait()
+	}
+	set("up")
+	time.Sleep(sendTimeout + 2*longestWait + 3*limitWindow)
+	o.close()
+	cancel()
+}
+
+// TestPeopleBelieveTheTruth: whatever fails and returns, and however often the mail
+// server and the daemon do, in a flood or not: in the end people know what is.
+func TestPeopleBelieveTheTruth(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		days := drawDays(rt)
+		p := newPeople()
+		synctest.Test(t, func(t *testing.T) { p.live(t, days) })
+		for what, fails := range p.truth {
+			if p.fails[what] != fails {
+				rt.Errorf("%s is down: %t, people believe %t after\n%s", what, fails, p.fails[what], strings.Join(p.read, "\n"))
+			}
+		}
+	})
+}
