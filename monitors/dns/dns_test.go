@@ -470,6 +470,23 @@ func TestSerialsUnreached(t *testing.T) {
 	verify(t, r.Hosts[0], monitors.Unknown, "no master tells")
 }
 
+// TestSilentHostsKeepNoMasterWaiting: masters are asked first, for a run may be over
+// before all hosts are.
+func TestSilentHostsKeepNoMasterWaiting(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	good, mute := serve(t, "127.0.0.1", soa(1)), dialtest.ServeDatagrams(t, "127.0.0.1", dialtest.Ignore)
+	m := mustBuild(t, func(c *config) {
+		c.Query, c.Master, c.Limit, c.Timeout = "example.org", []string{serve(t, "127.0.0.1", soa(1))}, 1, monitors.Duration(time.Minute)
+	})
+	r, err := m.Check(ctx, monitors.Request{Hosts: []string{good, mute}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify(t, r.Hosts[0], monitors.Up, "")
+	verify(t, r.Hosts[1], monitors.Unknown, "run's deadline")
+}
+
 func TestBadConfiguration(t *testing.T) {
 	for _, c := range []struct {
 		key    string

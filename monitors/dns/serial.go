@@ -33,12 +33,12 @@ func (c *comparison) Check(ctx context.Context, r monitors.Request) (monitors.Re
 		return each.Check(ctx, r)
 	}
 	asked := r
-	asked.Hosts = slices.Concat(r.Hosts, c.Master)
+	asked.Hosts = slices.Concat(c.Master, r.Hosts) // without the masters the others tell nothing
 	result, err := each.Check(ctx, asked)
 	if err != nil {
 		return result, err
 	}
-	hosts, masters := result.Hosts[:len(r.Hosts):len(r.Hosts)], result.Hosts[len(r.Hosts):]
+	masters, hosts := result.Hosts[:len(c.Master)], result.Hosts[len(c.Master):]
 	judgeSerials(hosts, masters, serials, uint32(c.SerialThreshold))
 	return monitors.Summarise(hosts), nil
 }
