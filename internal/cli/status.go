@@ -178,12 +178,12 @@ func hostCount(w *engine.WatchStatus) string {
 // detail is who is down and why, or why nothing is known.
 func detail(w *engine.WatchStatus) string {
 	if w.Unknown != "" {
-		return firstLine(w.Unknown)
+		return clip(firstLine(w.Unknown))
 	}
 	var down []string
 	for _, h := range w.Hosts {
 		if h.State == "down" {
-			down = append(down, fmt.Sprintf("%s (%s)", h.Name, h.Reason))
+			down = append(down, fmt.Sprintf("%s (%s)", h.Name, clip(h.Reason)))
 		}
 	}
 	const most = 3
@@ -191,6 +191,15 @@ func detail(w *engine.WatchStatus) string {
 		down = append(down[:most], fmt.Sprintf("and %d more", len(down)-most))
 	}
 	return strings.Join(down, ", ")
+}
+
+// clip keeps a page that a server sent out of the table; the watch by itself shows it.
+func clip(reason string) string {
+	const most = 80
+	if runes := []rune(reason); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return reason
 }
 
 func firstLine(s string) string {

@@ -93,6 +93,25 @@ func TestStatusOfTheFirstResults(t *testing.T) {
 	}
 }
 
+// TestLongReasonsAreClipped where there are three to a line, and not where each has one.
+func TestLongReasonsAreClipped(t *testing.T) {
+	long := strings.Repeat("é", 200)
+	w := engine.WatchStatus{Group: "web", Service: "http", State: "failed", Hosts: []engine.HostStatus{
+		{Name: "w1", State: "down", Reason: long}, {Name: "w2", State: "down", Reason: long[:160]},
+	}}
+	if got, want := detail(&w), "w1 ("+strings.Repeat("é", 79)+"…), w2 ("+strings.Repeat("é", 80)+")"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	w.Unknown = long + "\nmore"
+	if got, want := detail(&w), strings.Repeat("é", 79)+"…"; got != want {
+		t.Errorf("unknown: %q, want %q", got, want)
+	}
+	var out strings.Builder
+	if err := printWatch(&out, []engine.WatchStatus{w}, "web:http"); err != nil || !strings.Contains(out.String(), long) {
+		t.Errorf("the watch by itself does not show it (%v):\n%s", err, &out)
+	}
+}
+
 func TestMisspeltArguments(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{
 		{"import mon.cf", "monitord: import needs to know what the file is: write --mon mon.cf\n\nTry \"monitord import --help\".\n"},

@@ -307,6 +307,10 @@ func TestRelay(t *testing.T) {
 			if site.Cluster.Relay != tt.want {
 				t.Errorf("relay is %t, want %t", site.Cluster.Relay, tt.want)
 			}
+			why := map[bool]string{true: "there is no gateway", false: "on no network of this node"}[len(site.Cluster.Gateways) == 0]
+			if g := site.Cluster.relayGuard(); g.Live != tt.want || !g.Live && !strings.Contains(g.Detail, why) {
+				t.Errorf("the guard is %+v, want it to say %q if it is off", g, why)
+			}
 		})
 	}
 }

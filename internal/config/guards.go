@@ -60,7 +60,11 @@ func (c *Cluster) relayGuard() Guard {
 	if c.Relay {
 		return Guard{"relay", true, "heartbeats also travel through the gateway, if it forwards them"}
 	}
-	return Guard{"relay", false, "no heartbeat through the gateway: directors that are cut from each other only cannot tell that from a death"}
+	why := "relay = false, or the gateway is on no network of this node"
+	if len(c.Gateways) == 0 {
+		why = "there is no gateway"
+	}
+	return Guard{"relay", false, "no heartbeat goes through a gateway (" + why + "): directors that are cut from each other only cannot tell that from a death"}
 }
 
 func (c *Cluster) witnessGuard() Guard {
