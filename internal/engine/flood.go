@@ -207,10 +207,7 @@ func (l *sumLine) without(said map[string]bool) bool {
 // outdate takes out what a newer message says, which people may get before the sum; it
 // reports whether there was any of it.
 func (s *sum) outdate(m *message) bool {
-	said := map[string]bool{}
-	for _, host := range m.concerned() {
-		said[host] = true
-	}
+	said := m.about()
 	var left []sumLine // the saver may look at the old ones
 	changed := false
 	for _, l := range s.Lines {

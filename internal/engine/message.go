@@ -106,9 +106,9 @@ func (m *message) outdate(older *message) bool {
 		return true
 	}
 	older.event.Hosts = slices.Clone(older.event.Hosts) // the saver, or an alert, may look at the old ones
-	said := m.concerned()
+	said := m.about()
 	for i := range older.event.Hosts {
-		if h := &older.event.Hosts[i]; slices.Contains(said, h.Name) {
+		if h := &older.event.Hosts[i]; said[h.Name] {
 			h.Concerned = false
 		}
 	}
@@ -119,10 +119,7 @@ func (m *message) outdate(older *message) bool {
 
 // covers reports whether a message is about every host of an older one.
 func (m *message) covers(older *message) bool {
-	about := map[string]bool{}
-	for _, h := range m.event.Hosts {
-		about[h.Name] = h.Concerned
-	}
+	about := m.about()
 	return !slices.ContainsFunc(older.event.Hosts, func(h alerts.Host) bool { return h.Concerned && !about[h.Name] })
 }
 
@@ -148,6 +145,15 @@ func (m *message) merge(older *message) {
 	if names := m.concerned(); m.hosts && !m.follows() && len(names) > 0 {
 		m.event.Summary = strings.Join(names, " ")
 	}
+}
+
+// about are the hosts that a message is about.
+func (m *message) about() map[string]bool {
+	about := map[string]bool{}
+	for i := range m.event.Hosts {
+		about[m.event.Hosts[i].Name] = m.event.Hosts[i].Concerned
+	}
+	return about
 }
 
 // concerned are the names of the hosts that a message is about.

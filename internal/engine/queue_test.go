@@ -913,3 +913,43 @@ func TestWhatAnotherToldWhileThisOneSent(t *testing.T) {
 		mail.want(t)
 	})
 }
+
+// FuzzSavedQueue: whatever stands in the queue's document, what can be read waits, and
+// is saved again as it is.
+func FuzzSavedQueue(f *testing.F) {
+	f.Add([]byte(`[{"box":"web:s mail","since":"2026-07-01T12:00:00Z","event":{"kind":"failure","group":"web","service":"s","hosts":[{"name":"w1","concerned":true}]}}]`))
+	f.Add([]byte(`[{"held":true,"sum":{"lines":[{"Group":"g","Service":"s","action":"a","kind":"up","hosts":["h1"]}]},"event":{"kind":"failure"}}]`))
+	f.Add([]byte(`[7,{"event":{"kind":"rumour"}},{"sum":{},"event":{"kind":"up","time":"0001-01-01T00:00:00Z"}}]`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var first, second savedQueue
+		if json.Unmarshal(text, &first) != nil {
+			return
+		}
+		now := time.Unix(1e9, 0)
+		load := func(q savedQueue) (out []savedMessage) {
+			o := newOutbox(t.Context(), func(delivery) {})
+			o.limiter.closed = true // no minute ends meanwhile
+			for i := range q {
+				if q[i].unread == nil {
+					o.restore(q[i].message(now, 0), q[i].Held, now)
+				}
+			}
+			return o.saved()
+		}
+		once := load(first)
+		again, err := json.Marshal(once)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(again, &second); err != nil {
+			t.Fatal(err)
+		}
+		twice, err := json.Marshal(load(second))
+		if err != nil || len(once) == 0 && len(second) > 0 {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(again), string(twice)); diff != "" {
+			t.Errorf("saved again it is another queue:\n%s", diff)
+		}
+	})
+}
