@@ -128,10 +128,20 @@ func TestTheDigestOfADaemonThatWasNotThere(t *testing.T) {
 		time.Sleep(time.Minute)
 		what := "01 08:45 0 failing; 1 outage began, 1 ended: web:s w1: 1 outage, 1h0m0s in all, the last until 01:00"
 		post.want(t, what)
+		m.set(down("w1"))
+		time.Sleep(time.Hour)
+		m.set(down())
+		time.Sleep(time.Hour)
+		l.kill()
+		time.Sleep(72 * time.Hour) // the state is too old
+		l = start()
+		time.Sleep(time.Hour)
+		again := "04 10:46 0 failing; 1 outage began, 1 ended: web:s w1: 1 outage, 1h0m0s in all, the last until 2000-01-01 09:46"
+		post.want(t, what, again)
 		l.kill()
 		l = start()
 		time.Sleep(48 * time.Hour)
-		post.want(t, what)
+		post.want(t, what, again)
 		l.end()
 	})
 }

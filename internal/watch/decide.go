@@ -8,23 +8,63 @@ import (
 	"time"
 )
 
-// unack ends an ack when unack_summary is set and the summary, white space
-// apart, is not the one of the failure before.
+// unack ends an ack of a group when a failure is another one than that which was
+// acknowledged. Of another host is told by the usual rules; another summary begins
+// anew, as in mon.
 func (r *round) unack(sub *subject) {
-	if sub.ack == nil || !r.sv.UnackSummary || r.sv.Scope == ScopeHost {
+	if sub.ack == nil || r.sv.Scope == ScopeHost {
 		return
 	}
-	squeeze := func(s string) string { return strings.Join(strings.Fields(s), "") }
-	if squeeze(orNoSummary(firstLine(r.output))) == squeeze(orNoSummary(firstLine(sub.failureOutput))) {
+	summary := r.anotherSummary(sub)
+	if !summary && !r.anotherHost(sub) {
 		return
 	}
 	sub.ack, sub.unacked = nil, r.now
 	r.set.version++
+	if !summary {
+		return
+	}
 	sub.consecutive = 1
 	for i := range sub.periods {
 		p := &sub.periods[i]
 		p.lastAlert, p.windowStart, p.count = time.Time{}, time.Time{}, 0
 	}
+}
+
+// anotherHost reports whether a host fails that the ack does not cover. Who is not the
+// owner only sees; that the owner does not see the same is no reason to tell.
+func (r *round) anotherHost(sub *subject) bool {
+	if r.sv.mute != "" || sub.ack.Hosts == nil {
+		return false
+	}
+	for host := range sub.blamed {
+		if _, covered := slices.BinarySearch(sub.ack.Hosts, host); !covered {
+			return true
+		}
+	}
+	return false
+}
+
+// only is the ack of the hosts that fail still: who was up in between fails anew.
+func (m *Mark) only(failing map[string]bool) *Mark {
+	if m == nil || !slices.ContainsFunc(m.Hosts, func(h string) bool { return !failing[h] }) {
+		return m
+	}
+	less := *m
+	less.Hosts = []string{} // not nil, which is all
+	for _, h := range m.Hosts {
+		if failing[h] {
+			less.Hosts = append(less.Hosts, h)
+		}
+	}
+	return &less
+}
+
+// anotherSummary is unack_summary: the summary, white space apart, is not the one of
+// the failure before.
+func (r *round) anotherSummary(sub *subject) bool {
+	squeeze := func(s string) string { return strings.Join(strings.Fields(s), "") }
+	return r.sv.UnackSummary && squeeze(orNoSummary(firstLine(r.output))) != squeeze(orNoSummary(firstLine(sub.failureOutput)))
 }
 
 func orNoSummary(s string) string {

@@ -3,6 +3,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -36,7 +37,7 @@ func (s *Set) Ack(now time.Time, key Key, by, comment string) ([]Notice, error) 
 	}
 	var acked []*subject
 	for _, sub := range sv.subjects {
-		m := &Mark{At: now, By: by, Why: comment}
+		m := &Mark{At: now, By: by, Why: comment, Hosts: sv.ackable(sub)}
 		switch {
 		case sub.status != OK && sub.status != Untested:
 			sub.ack = m
@@ -57,6 +58,15 @@ func (s *Set) Ack(now time.Time, key Key, by, comment string) ([]Notice, error) 
 		r.judge(sub)
 	}
 	return r.notices(), nil
+}
+
+// ackable are the hosts that an ack of a group covers: those that fail now. It is nil
+// where an ack covers whatever fails: with compat, and where no host is known to.
+func (sv *service) ackable(sub *subject) []string {
+	if sv.Scope == ScopeHost || sv.Compat || len(sub.blamed) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(sub.blamed))
 }
 
 // Unack takes back the acks of a watch: its failures are alerted again, by the usual

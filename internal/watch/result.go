@@ -122,6 +122,9 @@ func (s *Set) groupEvent(now time.Time, sv *service, kind Kind, r Result) []Noti
 		}
 		sv.summary = summary
 		sub.blame()
+		if sv.mute == "" {
+			sub.ack = sub.ack.only(sub.blamed)
+		}
 		sv.countFailure(sub, now, summary)
 		sv.setStatus(Failed, now)
 		out := s.alertFailure(now, sv, kind, summary, r, []*subject{sub})

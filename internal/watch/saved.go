@@ -41,9 +41,15 @@ func (t *Text) UnmarshalText(text []byte) error {
 
 // Forget is what remains of a state that is too old: nothing is known of the
 // watch, and an ack was about a failure that is forgotten with it. What an
-// operator disabled does not age.
+// operator disabled does not age, nor what the next digest has to tell.
 func (s Saved) Forget() Saved {
-	return Saved{Key: s.Key, Status: Untested, Previous: Untested, Disabled: s.Disabled}
+	kept := Saved{Key: s.Key, Status: Untested, Previous: Untested, Disabled: s.Disabled, Digested: s.Digested}
+	for _, sub := range s.Subjects {
+		if sub.Toll != (Toll{}) {
+			kept.Subjects = append(kept.Subjects, SavedSubject{Host: sub.Host, Status: Untested, Toll: sub.Toll})
+		}
+	}
+	return kept
 }
 
 // Resume is a state that was saved some time ago, as it is to be taken up now: all

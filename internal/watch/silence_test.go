@@ -363,7 +363,35 @@ func TestAnAckNeverHidesANewFailure(t *testing.T) {
 	b.want(b.round("w1 w2"), "alert a: w2")
 	b.want(b.round("w2"), "alert a: w2", "upalert u: w1")
 	b.want(b.round("w1 w2"), "alert a: w1 w2") // its ack went with its outage
-	// A group as a whole: by its summary, mon's way, with unack_summary.
+	// A group as a whole, by the hosts that are known to fail; in mon it is hidden.
+	for _, compat := range []bool{false, true} {
+		b = newBench(t, watchOf(func(c *Config) {
+			c.Scope, c.Compat = ScopeGroup, compat
+			c.Periods[0].AlertEvery.Interval = time.Hour
+		}))
+		anew := func(words string) {
+			t.Helper()
+			got := b.round(words)
+			if compat {
+				b.want(got)
+				return
+			}
+			b.want(got, "alert a: "+words)
+		}
+		b.want(b.round("w1"), "alert a: w1")
+		ack(b)
+		b.want(b.round("w1"))
+		anew("w1 w2")
+		ack(b)
+		b.want(b.round("w1 w2"))
+		b.want(b.round("w2"))
+		b.set.Restore(throughJSON(t, b.set.Save()))
+		b.want(b.round("w2"))
+		anew("w1 w2") // w1 was up in between
+		ack(b)
+		anew("w3")
+	}
+	// Mon's way for what has no hosts: by its summary, with unack_summary.
 	for _, compat := range []bool{false, true} {
 		b = newBench(t, watchOf(func(c *Config) {
 			c.Scope, c.UnackSummary, c.Compat = ScopeGroup, true, compat

@@ -468,7 +468,7 @@ func (m *Mark) shift(move func(time.Time) time.Time) *Mark {
 	if m == nil {
 		return nil
 	}
-	return &Mark{At: move(m.At), By: m.By, Why: m.Why, Until: move(m.Until)}
+	return &Mark{At: move(m.At), By: m.By, Why: m.Why, Until: move(m.Until), Hosts: m.Hosts}
 }
 
 // WithAcks is what was told of a watch some time ago, with the acks of now.

@@ -1,6 +1,9 @@
 package watch
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // TestAnAckIsShownByWhoSeesTheFailureLater: a director that was handed the ack before
 // its own first test shows it too; not one that sees another failure.
@@ -25,4 +28,25 @@ func TestAnAckIsShownByWhoSeesTheFailureLater(t *testing.T) {
 	if late.set.services[late.key].subject("w1").ack == nil {
 		t.Error("w1 failed here once more, and the ack is gone")
 	}
+}
+
+// TestAnAckHidesNothingFromTheNextOwner: what fails while nobody tells is another
+// failure, also if the next owner has seen it already.
+func TestAnAckHidesNothingFromTheNextOwner(t *testing.T) {
+	c := watchOf(func(c *Config) { c.Scope = ScopeGroup })
+	owner, next := newQuietBench(t, c), newQuietBench(t, c)
+	next.set.Mute(next.now, next.key, "the other owns it")
+	owner.want(owner.round("w1"), "alert a: w1")
+	next.round("w1")
+	if _, err := owner.set.Ack(owner.now, owner.key, "ann", "disk ordered"); err != nil {
+		t.Fatal(err)
+	}
+	told, _ := owner.set.Told(owner.now, owner.key)
+	next.set.Absorb(next.now, "next", told.Shift(func(at time.Time) time.Time { return at }))
+	next.want(next.round("w1 w2"))
+	if next.set.services[next.key].group().ack == nil {
+		t.Error("who tells nobody has ended the ack")
+	}
+	next.want(next.say(next.set.Own(next.now, next.key)))
+	next.want(next.round("w1 w2"), "alert a: w1 w2")
 }

@@ -13,7 +13,7 @@
 //	           │ 1 scheduler stopped       ─▶ dropped
 //	           │ 2 watch or service disabled ─▶ dropped
 //	           │ 3 dependency not good     ─▶ suppressed
-//	           │ 4 unack_summary           (a new summary ends an ack)
+//	           │ 4 another host, unack_summary (end an ack of the group)
 //	           │ 5 acknowledged            ─▶ suppressed
 //	           ▼ then for each period by itself
 //	             6 outside the period      ─▶ skipped
@@ -35,7 +35,8 @@
 // Config.Compat keeps what a running mon site may rely on: a recovery outside
 // the period gets no upalert, alertevery compares the exact first line,
 // alertafter's window tumbles, host dependencies match substrings, alertdepend
-// needs depend beside it, and a disablealert is never sent. Without it:
+// needs depend beside it, an ack of a group covers whatever fails, and a disablealert
+// is never sent. Without it:
 // recoveries always reach their upalert, alertevery compares the set of failed
 // hosts, the window slides, and host names match whole.
 //
@@ -81,6 +82,9 @@ type Mark struct {
 	Why string    `json:"why,omitzero"`
 	// Until is when it ends by itself; zero: never.
 	Until time.Time `json:"until,omitzero"`
+	// Hosts are those whose failure an ack of a group covers, sorted; nil: whatever
+	// fails.
+	Hosts []string `json:"hosts,omitzero"`
 }
 
 // A service is the state of one watch.
