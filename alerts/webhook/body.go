@@ -27,8 +27,9 @@ const (
 //go:embed formats/*.tmpl
 var formats embed.FS
 
-// bodyLimit bounds a body in bytes, whatever its template does.
-const bodyLimit = 4 << 20
+// bodyLimit bounds a body in bytes, whatever its template does. What is longer is lost, so
+// it has room for the reasons of 50,000 hosts.
+const bodyLimit = 32 << 20
 
 // A message is what the templates see; the package comment describes it for users.
 type message struct {

@@ -499,6 +499,24 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestManyHosts: the day on which everything is down is not the one to lose an alert.
+func TestManyHosts(t *testing.T) {
+	e := failure()
+	e.Hosts = nil
+	for i := range 20_000 {
+		e.Hosts = append(e.Hosts, alerts.Host{
+			Name: fmt.Sprintf("host%05d.example.org", i), State: alerts.HostDown, Concerned: true, Since: e.Time, Reason: strings.Repeat(`"refused" `, 30),
+		})
+	}
+	for _, format := range []string{formatMonitord, formatSlack, formatAlertmanager, formatPagerDuty} {
+		r := receive(t, 202, "")
+		err := newHook(t, func(c *Config) { c.URL, c.Format, c.RoutingKey = alerts.Secret(r.URL), format, "key" }).Send(t.Context(), e)
+		if err != nil {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+}
+
 // TestRetryAfter: a server that is busy is believed, and one that says something else is
 // tried again as usual.
 func TestRetryAfter(t *testing.T) {
