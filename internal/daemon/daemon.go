@@ -60,6 +60,9 @@ type Options struct {
 // Run runs a daemon until ctx is done. An error means that it could not start.
 func Run(ctx context.Context, o Options) error {
 	d, err := assemble(ctx, o)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // it was ended before it had begun
+	}
 	if err != nil {
 		return err
 	}

@@ -196,6 +196,16 @@ func TestReloadOfABadFileChangesNothing(t *testing.T) {
 	}
 }
 
+// TestAnEndDuringTheStartIsNoFailure: SIGTERM may come at any time.
+func TestAnEndDuringTheStartIsNoFailure(t *testing.T) {
+	f := newFixture(t, oneWatch)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Run(ctx, Options{ConfigFile: f.config, Log: logrus.New(), ConfigureLog: func(config.Log) error { return nil }}); err != nil {
+		t.Errorf("ended during the start: %v", err)
+	}
+}
+
 func TestASecondDaemonSaysSo(t *testing.T) {
 	f := newFixture(t, oneWatch)
 	f.start()
