@@ -52,25 +52,35 @@ func (o *outbox) work(name string, b *box) {
 			pause = firstPause
 			continue
 		}
-		rest, newer := pause, b.wake
-		if asked := asksToWait(d.err); asked > pause {
-			rest, newer = asked, nil // what is newer would be refused as well
+		asked := asksToWait(d.err)
+		if asked > 0 {
+			o.rest(asked, nil) // what is newer would be refused as well
 		}
-		select {
-		case <-time.After(rest):
-			pause = min(2*pause, longestWait)
-		case <-newer:
+		if o.rest(pause-asked, b.wake) {
 			pause = firstPause
-		case <-o.closing:
-		case <-o.ctx.Done():
+		} else {
+			pause = min(2*pause, longestWait)
 		}
 	}
+}
+
+// rest waits before another attempt, and reports whether something newer cut that short.
+// The outbox's end does too.
+func (o *outbox) rest(pause time.Duration, newer <-chan struct{}) bool {
+	select {
+	case <-time.After(pause):
+	case <-newer:
+		return true
+	case <-o.closing:
+	case <-o.ctx.Done():
+	}
+	return false
 }
 
 // asksToWait is the pause that a receiver asks for, 0 for none.
 func asksToWait(err error) time.Duration {
 	if busy, ok := errors.AsType[*alerts.BusyError](err); ok {
-		return min(busy.Wait, longestWait)
+		return max(min(busy.Wait, longestWait), 0)
 	}
 	return 0
 }

@@ -173,6 +173,34 @@ func TestABusyReceiverIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestABusyReceiverIsLeftAloneInALongPause: what is newer cuts the rest of the pause short,
+// and not what was asked for.
+func TestABusyReceiverIsLeftAloneInALongPause(t *testing.T) {
+	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
+		var at []time.Time
+		r := &recorder{fail: func(int, alerts.Event) error {
+			at = append(at, time.Now())
+			return &alerts.BusyError{Err: errDown, Wait: 7 * time.Second}
+		}}
+		o.put(testMessage(r, alerts.Failure, "1"))
+		time.Sleep(30 * time.Minute) // the pause is 5 minutes by then
+		synctest.Wait()
+		r.mu.Lock()
+		last := at[len(at)-1]
+		n := len(at)
+		r.mu.Unlock()
+		time.Sleep(time.Until(last.Add(longestWait + time.Second))) // a second after the next attempt
+		o.put(testMessage(r, alerts.Failure, "2"))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(at) != n+2 || at[n].Sub(last) != longestWait || at[n+1].Sub(at[n]) != 7*time.Second {
+			t.Errorf("attempts %v, want one after %s and another 7s later", at[n-1:], longestWait)
+		}
+	})
+}
+
 // TestCloseDoesNotWaitForABusyReceiver: its pause is not the daemon's end's.
 func TestCloseDoesNotWaitForABusyReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -257,10 +257,15 @@ func (t *Teller) deliver(key lineKey, l *line, alert alerts.Alert, w waiting) {
 // rest waits before another attempt; something newer, or the end, cuts it short. For as
 // long as the receiver asks to be left alone, up to longestWait, only the end does.
 func (t *Teller) rest(l *line, pause time.Duration, err error) {
-	newer := l.wake
-	if busy, ok := errors.AsType[*alerts.BusyError](err); ok && busy.Wait > pause {
-		pause, newer = min(busy.Wait, longestWait), nil
+	asked := time.Duration(0)
+	if busy, ok := errors.AsType[*alerts.BusyError](err); ok && busy.Wait > 0 {
+		asked = min(busy.Wait, longestWait)
+		t.wait(asked, nil)
 	}
+	t.wait(pause-asked, l.wake)
+}
+
+func (t *Teller) wait(pause time.Duration, newer <-chan struct{}) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
