@@ -21,6 +21,8 @@ const MaxText = 8 << 20
 const (
 	maxLines = 100_000
 	maxLong  = 366 * 24 * time.Hour
+	// maxTail is how long a rehearsal without an end of its own goes on after the last line.
+	maxTail  = 24 * time.Hour
 	lastYear = 9999 // RFC 3339, in which JSON has times
 )
 
@@ -511,7 +513,10 @@ func (p *parser) frame() {
 	case p.tail > 0:
 		s.To = last.Add(p.tail)
 	default:
-		s.To = last.Add(min(max(time.Duration(rise+2)*slowest, 10*time.Minute), 24*time.Hour))
+		s.To = last.Add(min(max(time.Duration(rise+2)*slowest, 10*time.Minute), maxTail))
+		if seen := p.seenByCalendar(last); seen.After(s.To) {
+			s.To = seen
+		}
 	}
 	switch long := s.To.Sub(s.From); {
 	case s.To.Before(last) || long <= 0:
@@ -521,6 +526,23 @@ func (p *parser) frame() {
 	case long > maxLong:
 		p.problem(number, 1, "the rehearsal would last %s, at most %s are played: write an earlier end", long, maxLong)
 	}
+}
+
+// seenByCalendar is when each watch that runs by a calendar has run once after a moment,
+// maxTail later at the latest.
+func (p *parser) seenByCalendar(after time.Time) time.Time {
+	last := after
+	for i := range p.site.Watches {
+		if calendar := p.site.Watches[i].Cron; calendar != nil {
+			if at := calendar.Next(after); at.After(last) {
+				last = at
+			}
+		}
+	}
+	if bound := after.Add(maxTail); last.After(bound) {
+		return bound
+	}
+	return last
 }
 
 // slowest is the longest interval of the watches, and the highest rise.

@@ -142,6 +142,32 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// TestTheEndWaitsForCalendars: until they have seen the last line, but a day at most.
+func TestTheEndWaitsForCalendars(t *testing.T) {
+	for calendar, want := range map[string]string{
+		"0 3 * * *": "Fri 2026-11-20 03:00:00",
+		"0 1 * * *": "Sat 2026-11-21 01:00:00",
+		"0 3 1 * *": "Sat 2026-11-21 02:00:00",
+		"* * * * *": "Fri 2026-11-20 02:10:00",
+	} {
+		site := load(t, "testdata/site.toml", nil)
+		site.Watches = site.Watches[:1]
+		w := &site.Watches[0]
+		schedule, err := config.ParseCron(calendar)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Interval, w.Cron = 0, schedule
+		s, err := Parse("x", []byte("02:00 "+w.Key.String()+" down\n"), site, friday)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.To.Format(dated); got != want {
+			t.Errorf("%s: the end is %s, want %s", calendar, got, want)
+		}
+	}
+}
+
 // play runs a text and returns what is printed.
 func play(t *testing.T, text string) string {
 	t.Helper()
