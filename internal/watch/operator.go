@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -29,15 +30,18 @@ func (s *Set) disabledBy(sv *service) (*Mark, string) {
 }
 
 // Ack acknowledges the present failure: no more alerts about it until it is
-// over. In ScopeHost it covers the hosts that are failing now, no others.
+// over. In ScopeHost it covers the hosts that are failing now, no others. The same words
+// of the same person again only renew it: who was told of them is not told again.
 func (s *Set) Ack(now time.Time, key Key, by, comment string) ([]Notice, error) {
 	sv, ok := s.services[key]
 	if !ok {
 		return nil, fmt.Errorf("ack %s: %w", key, ErrNoWatch)
 	}
-	var acked []*subject
+	var news []*subject
+	found := false
 	for _, sub := range sv.subjects {
 		m := &Mark{At: now, By: by, Why: comment, Hosts: sv.ackable(sub)}
+		same := !sv.Compat && cmp.Or(sub.ack, sub.toldAck).says(m)
 		switch {
 		case sub.status != OK && sub.status != Untested:
 			sub.ack = m
@@ -46,18 +50,26 @@ func (s *Set) Ack(now time.Time, key Key, by, comment string) ([]Notice, error) 
 		default:
 			continue
 		}
-		acked = append(acked, sub)
+		found = true
 		s.version++
+		if !same {
+			news = append(news, sub)
+		}
 	}
-	if len(acked) == 0 {
+	if !found {
 		return nil, fmt.Errorf("ack %s: %w", key, ErrNotFailing)
 	}
 	r := newRound(s, sv, now, Ack)
 	r.output = by + ": " + comment
-	for _, sub := range acked {
+	for _, sub := range news {
 		r.judge(sub)
 	}
 	return r.notices(), nil
+}
+
+// says reports whether another mark would tell people the same.
+func (m *Mark) says(o *Mark) bool {
+	return m != nil && m.By == o.By && m.Why == o.Why && slices.Equal(m.Hosts, o.Hosts)
 }
 
 // ackable are the hosts that an ack of a group covers: those that fail now. It is nil

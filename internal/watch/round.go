@@ -188,6 +188,9 @@ func (r *round) send(sub *subject, i int, reason string) {
 		state.compUpSent = state.compUpSent || p.NoCompAlerts
 		return
 	}
+	if !r.counts() {
+		return
+	}
 	state.sent++
 	state.lastAlert = r.now
 	state.compUpSent = false
@@ -195,6 +198,12 @@ func (r *round) send(sub *subject, i int, reason string) {
 		state.remind = false
 		state.begin(r.now)
 	}
+}
+
+// counts reports whether a message is one about the failure, to numalerts, alertevery and
+// the upalert: in mon what only says that an operator did something is as well.
+func (r *round) counts() bool {
+	return r.sv.Compat || r.kind != Ack && r.kind != Disable
 }
 
 // begin notes the first alert of an outage.
