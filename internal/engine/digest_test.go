@@ -215,3 +215,43 @@ func TestARehearsalHasTheDigest(t *testing.T) {
 		t.Errorf("told (-want +got)\n%s", diff)
 	}
 }
+
+// TestTheDigestOfTwoDirectors: the owner sends it, once; of what it did not live to
+// send the next owner tells.
+func TestTheDigestOfTwoDirectors(t *testing.T) {
+	ended := func(day, until string) string {
+		return day + " 08:00 0 failing; 1 outage began, 1 ended: web:s w2: 1 outage, 1h0m0s in all, the last until " + until
+	}
+	for _, delivered := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &pair{t: t, a: newDirector("dr1"), b: newDirector("dr2"), change: func(w *config.Watch) { w.Interval = time.Minute }}
+			p.a.digests, p.b.digests = &letters{}, &letters{}
+			p.a.digests.refuse(!delivered)
+			p.start()
+			outage := func() {
+				p.both("w2")
+				p.pass(time.Hour)
+				p.both()
+				p.pass(7 * time.Hour) // nine
+			}
+			outage()
+			p.b.digests.want(t)
+			if delivered {
+				p.a.digests.want(t, ended("01", "01:00"))
+			}
+			p.kill(p.a)
+			p.own("dr2")
+			p.pass(2 * time.Minute)
+			want := []string{}
+			if !delivered {
+				want = append(want, strings.Replace(ended("01", "01:00"), "08:00", "08:01", 1))
+			}
+			p.b.digests.want(t, want...)
+			p.pass(16 * time.Hour)
+			p.a.monitor.set(down())
+			outage()
+			p.b.digests.want(t, append(want, ended("02", "01:02"))...)
+			p.end()
+		})
+	}
+}

@@ -26,6 +26,7 @@ type director struct {
 	monitor *fakeMonitor
 	mail    *recorder
 	pool    *poolSink
+	digests *letters // nil: nobody wants to know
 	wires   sync.WaitGroup
 	unplug  context.CancelFunc
 }
@@ -44,8 +45,10 @@ const debounce = 100 * time.Millisecond
 
 // directors starts both; dr1 is the owner.
 func directors(t *testing.T, change func(*config.Watch)) *pair {
-	p := &pair{t: t, change: change}
-	p.a, p.b = newDirector("dr1"), newDirector("dr2")
+	return (&pair{t: t, change: change, a: newDirector("dr1"), b: newDirector("dr2")}).start()
+}
+
+func (p *pair) start() *pair {
 	p.boot(p.a, &fakeStore{})
 	p.boot(p.b, &fakeStore{})
 	p.own("dr1")
@@ -66,6 +69,9 @@ func (p *pair) boot(d *director, store *fakeStore) {
 		p.change(&w)
 	}
 	site := &config.Site{Watches: []config.Watch{w}}
+	if d.digests != nil {
+		site = d.digests.site(p.t, w)
+	}
 	e, err := Resume(site, quiet(), Memory{Store: store, MaxAge: time.Hour})
 	if err != nil {
 		p.t.Fatal(err)

@@ -223,7 +223,7 @@ func (d *Digest) Text() string {
 	fmt.Fprintf(&out, "from %s until %s\n", d.From.In(d.To.Location()).Format(minute), d.To.Format(minute))
 	list(&out, "failing, the longest first", d.Failing, func(l DigestLine) string {
 		text := fmt.Sprintf("%s for %s", l.name(), span(d.To.Sub(l.Since)))
-		if l.Reason != "" && l.Host != "" {
+		if l.Reason != "" {
 			text += " (" + l.Reason + ")"
 		}
 		if l.Ack != nil {
