@@ -503,14 +503,16 @@ func TestAnswers(t *testing.T) {
 func TestManyHosts(t *testing.T) {
 	e := failure()
 	e.Hosts = nil
-	for i := range 20_000 {
+	for i := range 10_000 {
 		e.Hosts = append(e.Hosts, alerts.Host{
 			Name: fmt.Sprintf("host%05d.example.org", i), State: alerts.HostDown, Concerned: true, Since: e.Time, Reason: strings.Repeat(`"refused" `, 30),
 		})
 	}
 	for _, format := range []string{formatMonitord, formatSlack, formatAlertmanager, formatPagerDuty} {
 		r := receive(t, 202, "")
-		err := newHook(t, func(c *Config) { c.URL, c.Format, c.RoutingKey = alerts.Secret(r.URL), format, "key" }).Send(t.Context(), e)
+		err := newHook(t, func(c *Config) {
+			c.URL, c.Format, c.RoutingKey, c.Timeout = alerts.Secret(r.URL), format, "key", alerts.Duration(time.Minute)
+		}).Send(t.Context(), e)
 		if err != nil {
 			t.Errorf("%s: %v", format, err)
 		}
