@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/watch"
 )
 
 // people read what a mail server delivers, in that order, and believe the last word on
@@ -194,4 +197,111 @@ func TestPeopleBelieveTheTruth(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A town is a site whose people are told by whole daemons, which are killed.
+type town struct {
+	*people
+	store    *fakeStore
+	monitors map[string]*fakeMonitor
+	filler   *fakeMonitor
+	watches  []config.Watch
+}
+
+func newTown() *town {
+	c := &town{people: newPeople(), store: &fakeStore{}, monitors: map[string]*fakeMonitor{}, filler: &fakeMonitor{check: down()}}
+	add := func(service string, m *fakeMonitor, hosts ...string) *config.Watch {
+		w := testWatch(service, m, c.people, hosts...)
+		w.Key = watch.Key{Group: "g", Service: service}
+		w.Interval, w.Periods[0].AlertEvery.Interval = 5*time.Second, 10*time.Hour
+		if w.Scope = watch.ScopeHost; service == whole {
+			w.Scope = watch.ScopeGroup
+		}
+		c.watches = append(c.watches, w)
+		return &c.watches[len(c.watches)-1]
+	}
+	for service, hosts := range c.hosts {
+		c.monitors[service] = &fakeMonitor{check: down()}
+		var names []string
+		for n := range hosts {
+			names = append(names, fmt.Sprint("h", n))
+		}
+		add(service, c.monitors[service], names...)
+	}
+	w := add("filler", c.filler, "x")
+	w.Periods[0].Alerts, w.Periods[0].UpAlerts = nil, nil
+	for n := range burst { // as many alerts at once as use up the minute
+		id := fmt.Sprint("filler/", n)
+		w.Actions[id] = c.people
+		w.Periods[0].Alerts = append(w.Periods[0].Alerts, watch.Action{ID: id, Name: "mail"})
+	}
+	return c
+}
+
+// turn has one host fail, or be up again.
+func (c *town) turn(service string, host int) {
+	hosts := c.hosts[service]
+	hosts[host] = !hosts[host]
+	var failing []string
+	for n, is := range hosts {
+		if is {
+			failing = append(failing, fmt.Sprint("h", n))
+		}
+		if service != whole {
+			c.truth[fmt.Sprintf("%s h%d", service, n)] = is
+		}
+	}
+	if service == whole {
+		c.truth[service+" *"] = len(failing) > 0
+	}
+	c.monitors[service].set(down(failing...))
+}
+
+// TestPeopleBelieveTheTruthAcrossKills plays what happens to daemons that are killed at
+// any moment, and to mail servers that are down or hang meanwhile.
+func TestPeopleBelieveTheTruthAcrossKills(t *testing.T) {
+	base := uint64(time.Now().UnixNano())
+	for seed := base; seed < base+16; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newTown().live(t, rand.New(rand.NewPCG(seed, 0))) })
+		})
+	}
+}
+
+func (c *town) live(t *testing.T, random *rand.Rand) {
+	l := live(t, c.store, 0, c.watches...)
+	set := func(server string) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.server = server
+	}
+	services := []string{"a", "b", whole}
+	flooded := false
+	for range 60 {
+		switch n := random.IntN(12); {
+		case n < 4:
+			service := services[random.IntN(len(services))]
+			c.turn(service, random.IntN(len(c.hosts[service])))
+		case n < 6:
+			if flooded = !flooded; flooded {
+				c.filler.set(down("x"))
+			} else {
+				c.filler.set(down())
+			}
+		case n < 9:
+			set([]string{"up", "down", "hangs"}[n-6])
+		default:
+			l.kill()
+			l = live(t, c.store, 0, c.watches...)
+		}
+		time.Sleep(time.Duration(random.Int64N(int64(40 * time.Second))))
+	}
+	set("up")
+	time.Sleep(sendTimeout + 2*longestWait + 3*limitWindow)
+	l.end()
+	for what, fails := range c.truth {
+		if c.fails[what] != fails {
+			t.Errorf("%s is down: %t, people believe %t after\n%s", what, fails, c.fails[what], strings.Join(c.read, "\n"))
+		}
+	}
 }

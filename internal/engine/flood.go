@@ -189,8 +189,11 @@ func (l *sumLine) slot() slot {
 // line is what a sum says of a message.
 func (m *message) line() sumLine {
 	l := sumLine{Key: m.key(), Action: m.action, Kind: savedKind(m.event.Kind), Summary: watch.Text(oneLine(shortened(m.event.Summary, sumText)))}
-	if m.hosts {
-		l.Hosts = m.concerned()
+	if !m.hosts {
+		return l
+	}
+	if l.Hosts = m.concerned(); len(l.Hosts) > 0 { // the summary has others that fail as well, which may be over
+		l.Summary = watch.Text(shortened(strings.Join(l.Hosts, " "), sumText))
 	}
 	return l
 }

@@ -25,8 +25,8 @@ type message struct {
 	alert  alerts.Alert
 	event  alerts.Event
 	since  time.Time
-	// hosts is true if the watch counts for each host by itself: its summary is
-	// then the names of the hosts concerned.
+	// hosts is true if the watch counts for each host by itself: what is said of one
+	// says nothing of another.
 	hosts bool
 	// passing is true for every result that is redistributed: the next one comes
 	// soon, and nobody keeps a list of them.
