@@ -19,7 +19,7 @@ func (d *daemon) operate(ctx context.Context, o control.Operation) ([]string, er
 	}
 	w := engine.Word{By: o.By, Why: o.Why, For: time.Duration(o.Seconds * float64(time.Second))}
 	key := watch.Key{Group: o.Group, Service: o.Service}
-	target := engine.Target{Group: o.Group, Service: o.Service, Hosts: o.Hosts}
+	target := d.engine.Named(engine.Target{Group: o.Group, Service: o.Service, Hosts: o.Hosts})
 	var err error
 	var said string
 	switch o.Do {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,6 +110,7 @@ func (e *Engine) Disable(ctx context.Context, t Target, w Word) error {
 		if err := e.knows(t); err != nil {
 			return nil, err
 		}
+		t = e.named(t)
 		switch {
 		case len(t.Hosts) > 0:
 			return e.set.DisableHosts(now, w.mark(now), t.Hosts...)
@@ -124,6 +127,7 @@ func (e *Engine) Enable(ctx context.Context, t Target, w Word) error {
 		if err := e.knows(t); err != nil {
 			return nil, err
 		}
+		t = e.named(t)
 		switch {
 		case len(t.Hosts) > 0:
 			return e.set.EnableHosts(now, t.Hosts...)
@@ -259,7 +263,7 @@ func (e *Engine) knows(t Target) error {
 		hosts = append(hosts, e.watches[key].Hosts...)
 	}
 	for _, h := range t.Hosts {
-		if !slices.Contains(hosts, h) {
+		if len(meant(h, hosts)) == 0 {
 			return unknown("host", h, hosts)
 		}
 	}
@@ -271,6 +275,64 @@ func (e *Engine) knows(t Target) error {
 		return unknown("group", t.Group, groups)
 	}
 	return nil
+}
+
+// Named is the target with its hosts as the groups write them: one without a port is all
+// entries of that host.
+func (e *Engine) Named(t Target) Target {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.named(t)
+}
+
+// named is called with mu held.
+func (e *Engine) named(t Target) Target {
+	if len(t.Hosts) == 0 {
+		return t
+	}
+	var there, hosts []string
+	for _, key := range e.set.Keys() {
+		there = append(there, e.watches[key].Hosts...)
+	}
+	slices.Sort(there)
+	there = slices.Compact(there)
+	for _, name := range t.Hosts {
+		entries := meant(name, there)
+		if len(entries) == 0 {
+			entries = []string{name} // to be refused by its name
+		}
+		for _, h := range entries {
+			if !slices.Contains(hosts, h) {
+				hosts = append(hosts, h)
+			}
+		}
+	}
+	return Target{Hosts: hosts}
+}
+
+// meant are the entries of host groups that an operator's word for a host is about: the
+// one that reads like it, and, if the word has no port, those of that host with one.
+func meant(name string, there []string) []string {
+	host, port := parted(name)
+	var out []string
+	for _, entry := range there {
+		if of, _ := parted(entry); entry == name || port == "" && of == host {
+			out = append(out, entry)
+		}
+	}
+	return out
+}
+
+// parted is an entry's host, in one form for all ways to write it, and its port.
+func parted(entry string) (host, port string) {
+	host, port, err := net.SplitHostPort(entry)
+	if err != nil { // there is none, or the colons are those of an IPv6 address
+		host, port = strings.TrimSuffix(strings.TrimPrefix(entry, "["), "]"), ""
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Unmap().String(), port
+	}
+	return strings.ToLower(host), port
 }
 
 // explain adds the names of the watches to an error about one that is not there.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -186,6 +187,58 @@ func TestWordsAboutNothing(t *testing.T) {
 			t.Errorf("something was changed: %+v", s)
 		}
 	})
+}
+
+// TestAHostIsAllItsPorts: who disables a host need not know how the groups write it.
+func TestAHostIsAllItsPorts(t *testing.T) {
+	entries := []string{"10.0.0.21:80", "10.0.0.21:443", "10.0.0.2:80", "w1", "W1:8080", "[2001:db8::1]:80"}
+	engineTest(t, []config.Watch{testWatch("web", &fakeMonitor{check: down()}, &recorder{}, entries...)}, func(t *testing.T, e *Engine) {
+		for name, want := range map[string][]string{
+			"10.0.0.21":             {"10.0.0.21:443", "10.0.0.21:80"},
+			"10.0.0.21:80":          {"10.0.0.21:80"},
+			"w1":                    {"W1:8080", "w1"},
+			"2001:db8:0:0:0:0:0:1":  {"[2001:db8::1]:80"},
+			"[2001:db8::1]":         {"[2001:db8::1]:80"},
+			"::ffff:10.0.0.2":       {"10.0.0.2:80"},
+			"10.0.0.21:8080":        nil,
+			"10.0.0":                nil,
+			"2001:db8::1:80":        nil,
+			"":                      nil,
+			"[2001:db8::1]:80:80:x": nil,
+		} {
+			about := Target{Hosts: []string{name}}
+			if want == nil {
+				if err := e.Disable(t.Context(), about, ann); err == nil || !strings.Contains(err.Error(), "there are 10.0.0.21:443, ") {
+					t.Errorf("%q: %v", name, err)
+				}
+				want = []string{name}
+			} else {
+				must(t, e.Disable(t.Context(), about, ann))
+				if got := off(e); !slices.Equal(got, want) {
+					t.Errorf("%q disables %q, want %q", name, got, want)
+				}
+				must(t, e.Enable(t.Context(), about, ann))
+			}
+			if got := off(e); len(got) != 0 {
+				t.Errorf("%q leaves %q disabled", name, got)
+			}
+			if got := e.Named(about).Hosts; !slices.Equal(got, want) {
+				t.Errorf("%q is %q, want %q", name, got, want)
+			}
+		}
+	})
+}
+
+// off are the hosts that are disabled.
+func off(e *Engine) []string {
+	var out []string
+	for _, h := range e.Status().Watches[0].Hosts {
+		if h.Disabled {
+			out = append(out, h.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // TestSilenceOfTheNightInSummerTime: two o'clock is there once a day.
