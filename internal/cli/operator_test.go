@@ -111,6 +111,21 @@ func TestOperatorsCommands(t *testing.T) {
 	run("host w1: enabled", "enable", "host", "w1")
 	run("group web: disabled", "disable", "web")
 	run("group web: enabled", "enable", "web")
+	for what, args := range map[string][]string{
+		"group web": {"web"}, "web:http": {"web:http"}, "host w1": {"host", "w1"},
+	} {
+		fails(1, what+" is not disabled\n", append([]string{"enable"}, args...)...)
+	}
+	run("web:http: disabled", "disable", "web:http")
+	fails(1, "group web is not disabled, only web:http", "enable", "web")
+	run("web:http: enabled", "enable", "web:http")
+	run("group web: disabled", "disable", "web")
+	fails(1, "web:http is not disabled itself, group web is", "enable", "web:http")
+	run("group web: enabled", "enable", "web")
+	run("host w1: disabled", "disable", "host", "w1")
+	fails(1, "host w2 is not disabled", "enable", "host", "w1", "w2")
+	run("down (disabled by ", "status", "web:http") // all or nothing
+	run("host w1: enabled", "enable", "host", "w1")
 	fails(1, `no group "wbe"; there are web`, "disable", "wbe")
 	fails(2, "write GROUP, GROUP:SERVICE, or host and its NAME", "disable", "web", "http")
 	fails(2, `--for: "2" has no unit`, "disable", "web", "--for", "2")
@@ -120,6 +135,7 @@ func TestOperatorsCommands(t *testing.T) {
 	run("PAUSED by ", "status")
 	run("(new switch): nothing is tested", "status")
 	run("resumed", "resume")
+	fails(1, "the site is not paused", "resume")
 
 	run("no silences", "silence", "list")
 	run("it concerns web:http", "silence", "add", "--host", "w[12]", "--for", "1d", "-m", "upgrade")

@@ -127,6 +127,9 @@ func (e *Engine) Enable(ctx context.Context, t Target, w Word) error {
 		if err := e.knows(t); err != nil {
 			return nil, err
 		}
+		if err := e.disabled(t); err != nil {
+			return nil, err
+		}
 		t = e.named(t)
 		switch {
 		case len(t.Hosts) > 0:
@@ -275,6 +278,33 @@ func (e *Engine) knows(t Target) error {
 		return unknown("group", t.Group, groups)
 	}
 	return nil
+}
+
+// disabled refuses to enable what is not disabled, with what is instead.
+func (e *Engine) disabled(t Target) error {
+	groups, hosts := e.set.Disabled()
+	for _, name := range t.Hosts {
+		entries := e.named(Target{Hosts: []string{name}}).Hosts
+		if !slices.ContainsFunc(entries, func(h string) bool { _, off := hosts[h]; return off }) {
+			return fmt.Errorf("host %s is not disabled", name)
+		}
+	}
+	_, group := groups[t.Group]
+	var alone []string // watches of the group that are disabled themselves
+	for _, key := range e.set.Keys() {
+		if key.Group == t.Group && e.set.DisabledAlone(key) {
+			alone = append(alone, key.String())
+		}
+	}
+	switch {
+	case len(t.Hosts) > 0, t.Service == "" && group, t.Service != "" && slices.Contains(alone, t.String()):
+		return nil
+	case t.Service != "" && group:
+		return fmt.Errorf("%s is not disabled itself, group %s is", t, t.Group)
+	case t.Service == "" && len(alone) > 0:
+		return fmt.Errorf("%s is not disabled, only %s", t, strings.Join(shorten(alone), ", "))
+	}
+	return fmt.Errorf("%s is not disabled", t)
 }
 
 // Named is the target with its hosts as the groups write them: one without a port is all

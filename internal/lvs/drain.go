@@ -39,9 +39,18 @@ func (p *Pool) Drain(ctx context.Context, virtual, host string, timeout time.Dur
 	})
 }
 
-// Undrain takes [Pool.Drain] back.
+// Undrain takes [Pool.Drain] back, in the services whose names it returns. It is an error
+// if the server is not drained.
 func (p *Pool) Undrain(ctx context.Context, virtual, host string) ([]string, error) {
-	return p.carryOut(ctx, virtual, host, func(_ *virtualPool, s *server) { s.drained = nil })
+	back := map[string]bool{}
+	names, err := p.carryOut(ctx, virtual, host, func(v *virtualPool, s *server) {
+		back[v.Name] = back[v.Name] || s.drained != nil
+		s.drained = nil
+	})
+	if names != nil && !slices.ContainsFunc(names, func(name string) bool { return back[name] }) {
+		return nil, fmt.Errorf("%s is not drained in %s", host, some(names))
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return !back[name] }), err
 }
 
 // carryOut carries out an operator's order for a host.

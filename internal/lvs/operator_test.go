@@ -185,6 +185,16 @@ func TestDrainInAllServices(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.mustHave(t, "1*0 2 1 2")
+	if _, err := w.Undrain(t.Context(), "mail", host(1)); err == nil || err.Error() != host(1)+" is not drained in mail" {
+		t.Errorf("undrained once more: %v", err)
+	}
+	if names, err := w.Undrain(t.Context(), "", host(1)); err != nil || !slices.Equal(names, []string{"web"}) {
+		t.Errorf("back in %v, %v", names, err)
+	}
+	if _, err := w.Undrain(t.Context(), "", host(2)); err == nil || err.Error() != host(2)+" is not drained in web, mail" {
+		t.Errorf("undrained what was never drained: %v", err)
+	}
+	w.mustHave(t, "1 2 1 2")
 }
 
 func TestSorryServerWhileThePoolIsEmpty(t *testing.T) {

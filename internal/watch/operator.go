@@ -152,6 +152,12 @@ func (s *Set) EnableService(now time.Time, key Key) ([]Notice, error) {
 	return s.followChanged(now), nil
 }
 
+// DisabledAlone reports whether a watch is disabled itself, whatever its group is.
+func (s *Set) DisabledAlone(key Key) bool {
+	sv, ok := s.services[key]
+	return ok && sv.disabled != nil
+}
+
 // DisableHosts takes hosts out of every group's tests. A watch of which such a
 // host is the only member is silenced as well, as in mon.
 func (s *Set) DisableHosts(now time.Time, m Mark, hosts ...string) ([]Notice, error) {
