@@ -54,7 +54,7 @@ func loadBy(path string, host Host, read func(*reader)) (*Site, error) {
 	for _, f := range r.files {
 		b.site.Files = append(b.site.Files, f.path)
 	}
-	b.site.Warnings = found.warnings.sorted()
+	b.site.Warnings = found.warned()
 	b.pool.asking = false
 	return b.site, nil
 }

@@ -97,7 +97,7 @@ func (b *builder) monitor(n *node, t *watchTable, w *Watch) {
 	switch {
 	case err != nil && b.site.Compat && missingProgram(err):
 		m = absent{err}
-		b.warning(t.Monitor.node.at("program"), "%s: nothing is tested until it is there and the configuration is read again, as in mon", oneLine(err.Error()))
+		b.warnOnce(t.Monitor.node.at("program"), "%s: nothing is tested until it is there and the configuration is read again, as in mon", oneLine(err.Error()))
 	case err != nil:
 		b.failed(table, t.Monitor.node, err)
 		return
@@ -184,7 +184,7 @@ func (b *builder) action(n *node, list string, w *Watch, messages bool) (watch.A
 	action.ID = w.newAction(list + "/" + action.Name)
 	switch {
 	case err != nil && b.site.Compat && missingProgram(err):
-		b.warning(n.at("program"), "%s: it is left out, as in mon", oneLine(err.Error()))
+		b.warnOnce(n.at("program"), "%s: it is left out, as in mon", oneLine(err.Error()))
 		action.Missing = true
 		return action, true
 	case err != nil:

@@ -189,3 +189,35 @@ func TestUntestedGroup(t *testing.T) {
 		t.Errorf("%d warnings about the group that no watch tests: %v", n, site.Warnings)
 	}
 }
+
+// TestAMissingProgramIsSaidOnce: at its first line, however often it is used; so it is
+// with a machine that has none of the programs.
+func TestAMissingProgramIsSaidOnce(t *testing.T) {
+	const more = `
+hostgroup db w2
+
+watch db
+    service smtp
+        interval 30s
+        monitor http.monitor -p 25
+        period wd {Mon-Sun}
+            alert a.alert x
+            upalert a.alert x
+            alert b.alert x
+`
+	site := mustLoad(t, mustImport(t, "mon.cf", []byte(small+more)))
+	var got []string
+	for _, w := range site.Warnings {
+		program, rest, _ := strings.Cut(w.Message, " in /")
+		_, others, _ := strings.Cut(rest, "as in mon")
+		got = append(got, fmt.Sprintf("%s:%d: %s%s", w.File, w.Line, program, others))
+	}
+	want := []string{
+		`mon.cf:6: program: no program "http.monitor" (and in 1 other place)`,
+		`mon.cf:8: program: no program "a.alert" (and in 2 other places)`,
+		`mon.cf:19: program: no program "b.alert"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
