@@ -305,3 +305,95 @@ func (c *town) live(t *testing.T, random *rand.Rand) {
 		}
 	}
 }
+
+// TestPeopleBelieveTheTruthOfTwo: the group moves between directors whose mail servers
+// are down now and then, and which are killed. What waits at one that owns nothing is
+// told by nobody, or not behind what the other tells.
+func TestPeopleBelieveTheTruthOfTwo(t *testing.T) {
+	base := uint64(time.Now().UnixNano())
+	for seed := base; seed < base+16; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { liveInTwo(t, rand.New(rand.NewPCG(seed, 0)), watch.Scope(seed%2)) })
+		})
+	}
+}
+
+func liveInTwo(t *testing.T, random *rand.Rand, scope watch.Scope) {
+	c := newPeople()
+	p := directors(t, func(w *config.Watch) {
+		w.Scope, w.Periods[0].AlertEvery.Interval = scope, 10*time.Hour
+	})
+	var steps []string
+	note := func(format string, args ...any) {
+		steps = append(steps, time.Now().Format("15:04:05.0 ")+fmt.Sprintf(format, args...))
+	}
+	mailbox := func(down *bool, name string) *recorder {
+		return &recorder{fail: func(_ int, e alerts.Event) error {
+			if *down {
+				return errDown
+			}
+			if scope == watch.ScopeGroup {
+				c.believe(e.Kind.String(), whole, e.Summary)
+			} else {
+				c.believe(e.Kind.String(), "s", e.Summary)
+			}
+			note("%s tells %s %s", name, e.Kind, e.Summary)
+			return nil
+		}}
+	}
+	dead := map[*director]*bool{p.a: new(bool), p.b: new(bool)}
+	for _, d := range []*director{p.a, p.b} {
+		p.restart(d, mailbox(dead[d], d.name))
+	}
+	owner := "dr1"
+	p.own(owner)
+	hosts := map[string]bool{}
+	for range 50 {
+		d := []*director{p.a, p.b}[random.IntN(2)]
+		switch random.IntN(7) {
+		case 0, 1, 2:
+			host := []string{"w1", "w2"}[random.IntN(2)]
+			hosts[host] = !hosts[host]
+			var failing []string
+			for _, name := range []string{"w1", "w2"} {
+				if hosts[name] {
+					failing = append(failing, name)
+				}
+			}
+			note("fail: %q", failing)
+			p.both(failing...)
+		case 3:
+			owner = []string{"dr1", "dr2", "nobody"}[random.IntN(3)]
+			note("owner %s", owner)
+			p.own(owner)
+		case 4:
+			*dead[d] = !*dead[d]
+			note("the mail server of %s is down: %t", d.name, *dead[d])
+		case 5:
+			note("kill %s", d.name)
+			p.kill(d)
+			if d.name == owner {
+				owner = "nobody"
+			}
+			d.mail = mailbox(dead[d], d.name)
+			p.boot(d, d.store)
+			p.own(owner)
+		case 6:
+			p.pass(time.Duration(random.IntN(50)) * time.Second)
+		}
+		p.pass(1200*time.Millisecond + time.Duration(random.IntN(9000))*time.Millisecond)
+	}
+	*dead[p.a], *dead[p.b] = false, false
+	p.own("dr1")
+	p.pass(3 * longestWait)
+	p.end()
+	truth := map[string]bool{"s w1": hosts["w1"], "s w2": hosts["w2"]}
+	if scope == watch.ScopeGroup {
+		truth = map[string]bool{whole + " *": hosts["w1"] || hosts["w2"]}
+	}
+	for what, fails := range truth {
+		if c.fails[what] != fails {
+			t.Errorf("%s is down: %t, people believe %t after\n%s", what, fails, c.fails[what], strings.Join(steps, "\n"))
+		}
+	}
+}
