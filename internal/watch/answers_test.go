@@ -93,3 +93,21 @@ func TestTheSameAckAgainTellsNobody(t *testing.T) {
 		}
 	}
 }
+
+// TestADisabledWatchIsNotToldToHaveNoTraps: docs/mon.md says so to those whose mon.cf has
+// a traptimeout.
+func TestADisabledWatchIsNotToldToHaveNoTraps(t *testing.T) {
+	b := newBench(t, watchOf(func(c *Config) { c.Compat, c.Scope, c.TrapTimeout = true, ScopeGroup, 10*time.Minute }))
+	b.want(b.tick(11*time.Minute), "traptimeoutalert a: ")
+	if _, err := b.set.DisableService(b.now, b.key, Mark{At: b.now, By: "ann", Why: "no traps yet"}); err != nil {
+		t.Fatal(err)
+	}
+	watches, hosts := b.set.Disabled()
+	b.set.Restore(b.set.Save())
+	b.set.RestoreDisabled(watches, hosts)
+	b.want(b.tick(time.Hour))
+	if _, err := b.set.EnableService(b.now, b.key); err != nil {
+		t.Fatal(err)
+	}
+	b.want(b.tick(11*time.Minute), "traptimeoutalert a: ")
+}
