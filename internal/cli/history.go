@@ -103,19 +103,41 @@ func printHistory(out io.Writer, h daemon.History) {
 		fmt.Fprintln(out, "no alerts")
 		return
 	}
-	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	var rows strings.Builder
+	table := tabwriter.NewWriter(&rows, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "TIME\tWATCH\tKIND\tABOUT\tALERT\tWHAT BECAME OF IT")
 	for i := range h.Alerts {
 		a := &h.Alerts[i]
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", a.At.Local().Format(time.DateTime), a.Watch(), a.Kind, cell(string(a.Summary)), cell(a.Alert), became(a))
 	}
-	_ = table.Flush() // a terminal that is gone needs no table
+	_ = table.Flush() // a builder takes everything
+	heading, rest, _ := strings.Cut(rows.String(), "\n")
+	fmt.Fprintln(out, heading)
+	for i, row := range strings.Split(strings.TrimSuffix(rest, "\n"), "\n") {
+		fmt.Fprintln(out, row)
+		if a := &h.Alerts[i]; a.Reason != "" {
+			fmt.Fprintln(out, because(a))
+		}
+	}
+}
+
+// because is the line below an alert that says why it was sent. A screen of 100 columns
+// has room for it.
+func because(a *engine.HistoryEntry) string {
+	const margin, most = "    why: ", 100
+	why := string(a.Reason)
+	if a.Period != "" {
+		why += ", in period " + a.Period
+	}
+	return margin + clipped(why, most-len(margin))
 }
 
 // cell is the beginning of a text's first line, without what would move a terminal's
 // cursor.
-func cell(text string) string {
-	const most = 60
+func cell(text string) string { return clipped(text, 60) }
+
+// clipped is at most so many characters of it.
+func clipped(text string, most int) string {
 	runes := []rune(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '

@@ -7,6 +7,7 @@ import (
 
 	"github.com/monitord/monitord/internal/daemon"
 	"github.com/monitord/monitord/internal/engine"
+	"github.com/monitord/monitord/internal/watch"
 )
 
 func TestSinceWhen(t *testing.T) {
@@ -41,17 +42,19 @@ func TestHistoryForPeople(t *testing.T) {
 	at := time.Date(2026, 7, 1, 12, 0, 0, 0, time.Local)
 	var out strings.Builder
 	printHistory(&out, daemon.History{Problem: "disk on fire", Alerts: []engine.HistoryEntry{
-		{At: at, Group: "web", Service: "http", Kind: "failure", Alert: "mail ops@example.org", Summary: "w1\x1b[2J w2\nrest", Fate: "delivered", Ended: at.Add(200 * time.Second), Attempts: 5, Merged: 2},
+		{At: at, Group: "web", Service: "http", Kind: "failure", Alert: "mail ops@example.org", Summary: "w1\x1b[2J w2\nrest", Fate: "delivered", Ended: at.Add(200 * time.Second), Attempts: 5, Merged: 2, Reason: "failure 3 in a row", Period: "wd {Mon-Fri}"},
 		{At: at, Group: "web", Service: "http", Kind: "up", Alert: "mail ops@example.org", Summary: "w1", Fate: "delivered", Ended: at, Attempts: 1},
-		{At: at, Group: "db", Service: "tcp", Kind: "failure", Alert: "exec page", Fate: "waiting", Attempts: 1, Why: "exit status 1"},
+		{At: at, Group: "db", Service: "tcp", Kind: "failure", Alert: "exec page", Fate: "waiting", Attempts: 1, Why: "exit status 1", Reason: "failure 1\tin a row\x1b[2J" + watch.Text(strings.Repeat("-", 100)) + "\nx"},
 		{At: at, Group: "db", Service: "tcp", Kind: "failure", Alert: "mail.alert root"},
 	}})
 	want := `some may be missing: disk on fire
 
 TIME                 WATCH     KIND     ABOUT      ALERT                 WHAT BECAME OF IT
 2026-07-01 12:00:00  web:http  failure  w1 [2J w2  mail ops@example.org  delivered, for 2 more before it after 3m20s, 5 attempts
+    why: failure 3 in a row, in period wd {Mon-Fri}
 2026-07-01 12:00:00  web:http  up       w1         mail ops@example.org  delivered
 2026-07-01 12:00:00  db:tcp    failure             exec page             waiting, 1 attempt: exit status 1
+    why: failure 1 in a row [2J--------------------------------------------------------------------…
 2026-07-01 12:00:00  db:tcp    failure             mail.alert root       -
 `
 	if out.String() != want {
