@@ -41,6 +41,14 @@ type Follower interface {
 	Follower()
 }
 
+// A Recorder is an alert that keeps a record: it wakes nobody, and each event is
+// wanted. A flood of messages is summed up for other kinds, for this one it is not.
+type Recorder interface {
+	Alert
+	// Recorder marks the kind; it is never called.
+	Recorder()
+}
+
 // Kind says why an alert is sent.
 type Kind int
 

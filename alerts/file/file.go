@@ -93,6 +93,9 @@ func build(c Config, site alerts.Site) (alerts.Alert, error) {
 	return &appender{path: path, site: site, write: write}, nil
 }
 
+// Recorder implements [alerts.Recorder].
+func (*appender) Recorder() {}
+
 // Send implements [alerts.Alert].
 func (a *appender) Send(ctx context.Context, e alerts.Event) error {
 	if err := ctx.Err(); err != nil {

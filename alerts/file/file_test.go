@@ -277,3 +277,6 @@ func TestBadConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// Each event is wanted, also in a flood.
+var _ alerts.Recorder = (*appender)(nil)

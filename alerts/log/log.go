@@ -45,6 +45,9 @@ func build(c Config, site alerts.Site) (alerts.Alert, error) {
 // namesLimit bounds the field hosts, in characters.
 const namesLimit = 1000
 
+// Recorder implements [alerts.Recorder].
+func (*logger) Recorder() {}
+
 // Send implements [alerts.Alert].
 func (l *logger) Send(ctx context.Context, e alerts.Event) error {
 	if err := ctx.Err(); err != nil {

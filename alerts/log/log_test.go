@@ -87,3 +87,6 @@ func TestBadConfiguration(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Each event is wanted, also in a flood.
+var _ alerts.Recorder = (*logger)(nil)

@@ -156,6 +156,9 @@ func (s *sender) parseServer() error {
 	return nil
 }
 
+// Recorder implements [alerts.Recorder].
+func (*sender) Recorder() {}
+
 // Send implements [alerts.Alert].
 func (s *sender) Send(ctx context.Context, e alerts.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout.Std())

@@ -391,3 +391,6 @@ func TestBadConfiguration(t *testing.T) {
 		t.Errorf("tls: sends to %s", got)
 	}
 }
+
+// Each event is wanted, also in a flood.
+var _ alerts.Recorder = (*sender)(nil)

@@ -366,8 +366,8 @@ func (e *Engine) dispatch(notices []watch.Notice) {
 		if m.lasts() {
 			e.logCall(n, alert)
 		}
-		if !w.Compat && n.Kind != watch.Test {
-			m.destination = n.Action.Name
+		if n.Kind != watch.Test {
+			m.limit(w.Compat)
 		}
 		e.post(m)
 	}

@@ -225,3 +225,31 @@ func TestASumIsNoLongerThanAMail(t *testing.T) {
 		}
 	})
 }
+
+// recordKeeper is a recorder for who looks back.
+type recordKeeper struct{ recorder }
+
+func (*recordKeeper) Recorder() {}
+
+// TestARecordIsNeverSummedUp: people are spared a flood, a file is not.
+func TestARecordIsNeverSummedUp(t *testing.T) {
+	mail, file := &recorder{}, &recordKeeper{}
+	m := &fakeMonitor{check: down("w1")}
+	all := flood(burst+20, m, mail)
+	for i := range all {
+		w := &all[i]
+		id := w.Group + "/file"
+		w.Periods[0].Alerts = append(w.Periods[0].Alerts, watch.Action{ID: id, Name: "file"})
+		w.Actions[id] = file
+	}
+	engineTest(t, all, func(t *testing.T, _ *Engine) {
+		time.Sleep(3 * limitWindow)
+		synctest.Wait()
+		if n := len(mail.seen()); n != burst+1 {
+			t.Errorf("%d mails, want %d and a sum", n, burst)
+		}
+		if n := len(file.seen()); n != burst+20 {
+			t.Errorf("%d records, want %d", n, burst+20)
+		}
+	})
+}

@@ -9,6 +9,14 @@ import (
 	"github.com/monitord/monitord/internal/watch"
 )
 
+// limit has a message count in the limit of floods, unless each is wanted: as in mon,
+// or for a record.
+func (m *message) limit(compat bool) {
+	if _, record := m.alert.(alerts.Recorder); !record && !compat {
+		m.destination = m.name
+	}
+}
+
 // A message is one event on its way to one alert.
 type message struct {
 	// box names the line that the message waits in: messages of one watch to one

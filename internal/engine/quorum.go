@@ -72,9 +72,7 @@ func (e *Engine) tellQuorum(c lvs.QuorumChange) {
 			continue // its program is missing, which has been said
 		}
 		m := &message{box: boxOf(q.Key, a.Name), name: a.Name, action: a.ID, alert: alert, event: quorumEvent(q, c, named)}
-		if !e.site.Compat {
-			m.destination = a.Name
-		}
+		m.limit(e.site.Compat)
 		e.post(m)
 	}
 }
