@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -325,23 +326,27 @@ func liveInTwo(t *testing.T, random *rand.Rand, scope watch.Scope) {
 	})
 	var steps []string
 	note := func(format string, args ...any) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		steps = append(steps, time.Now().Format("15:04:05.0 ")+fmt.Sprintf(format, args...))
 	}
-	mailbox := func(down *bool, name string) *recorder {
+	mailbox := func(dead *atomic.Bool, name string) *recorder {
 		return &recorder{fail: func(_ int, e alerts.Event) error {
-			if *down {
+			if dead.Load() {
 				return errDown
 			}
+			c.mu.Lock()
 			if scope == watch.ScopeGroup {
 				c.believe(e.Kind.String(), whole, e.Summary)
 			} else {
 				c.believe(e.Kind.String(), "s", e.Summary)
 			}
+			c.mu.Unlock()
 			note("%s tells %s %s", name, e.Kind, e.Summary)
 			return nil
 		}}
 	}
-	dead := map[*director]*bool{p.a: new(bool), p.b: new(bool)}
+	dead := map[*director]*atomic.Bool{p.a: {}, p.b: {}}
 	for _, d := range []*director{p.a, p.b} {
 		p.restart(d, mailbox(dead[d], d.name))
 	}
@@ -367,8 +372,8 @@ func liveInTwo(t *testing.T, random *rand.Rand, scope watch.Scope) {
 			note("owner %s", owner)
 			p.own(owner)
 		case 4:
-			*dead[d] = !*dead[d]
-			note("the mail server of %s is down: %t", d.name, *dead[d])
+			dead[d].Store(!dead[d].Load())
+			note("the mail server of %s is down: %t", d.name, dead[d].Load())
 		case 5:
 			note("kill %s", d.name)
 			p.kill(d)
@@ -383,7 +388,8 @@ func liveInTwo(t *testing.T, random *rand.Rand, scope watch.Scope) {
 		}
 		p.pass(1200*time.Millisecond + time.Duration(random.IntN(9000))*time.Millisecond)
 	}
-	*dead[p.a], *dead[p.b] = false, false
+	dead[p.a].Store(false)
+	dead[p.b].Store(false)
 	p.own("dr1")
 	p.pass(3 * longestWait)
 	p.end()
