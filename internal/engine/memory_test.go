@@ -314,7 +314,7 @@ func TestOldStateIsUnknown(t *testing.T) {
 			if told := pool.String(); (told == "map[]") != (tt.state == "untested") {
 				t.Errorf("after %s the pool was told %s", tt.away, told)
 			}
-			l.wantLogged(t, tt.said, "stopped by an operator")
+			l.wantLogged(t, tt.said, "paused; a restart does not end that")
 			l.kill()
 		}
 	})

@@ -401,9 +401,9 @@ func (e *Engine) recallOperators(now time.Time, old remembered, log logrus.Field
 	if !old.Stopped {
 		return
 	}
-	log.Warn("the site was stopped by an operator, and stays so")
 	e.set.Stop()
 	if old.StoppedBy != nil {
 		e.set.RestorePaused(old.StoppedBy)
 	}
+	log.Warn(e.set.WhyPaused() + "; a restart does not end that")
 }

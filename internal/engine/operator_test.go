@@ -130,6 +130,7 @@ func TestOperatorsWordsAreSaved(t *testing.T) {
 		must(t, l.Pause(t.Context(), ann))
 		l.kill()
 		l = live(t, store, time.Hour, w)
+		l.wantLogged(t, "paused by ann: disk ordered; a restart does not end that")
 		s := l.Status()
 		if w := s.Watches[0]; w.Acked != "ann: disk ordered" || w.Hosts[0].DisabledBy == nil || w.Hosts[0].DisabledBy.By != "bob" {
 			t.Errorf("status is %+v", w)

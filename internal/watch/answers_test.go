@@ -111,3 +111,22 @@ func TestADisabledWatchIsNotToldToHaveNoTraps(t *testing.T) {
 	}
 	b.want(b.tick(11*time.Minute), "traptimeoutalert a: ")
 }
+
+// TestWhoPausedIsSaid: by what holds back, in the words of the command.
+func TestWhoPausedIsSaid(t *testing.T) {
+	b := newBench(t, watchOf(nil))
+	b.want(b.round(""))
+	b.set.Pause(b.now, Mark{At: b.now, By: "ann", Why: "new switch"})
+	b.want(b.round("w1"))
+	want := "alert not sent (paused) for w1: paused by ann: new switch"
+	if v, _ := b.set.View(b.key); v.Decisions[len(v.Decisions)-1].String() != want {
+		t.Errorf("got %s, want %s", b.decisions(), want)
+	}
+	if _, skip, _ := b.set.Request(b.now, b.key); skip != "paused by ann: new switch" {
+		t.Errorf("not tested: %q", skip)
+	}
+	b.set.Unpause(b.now)
+	if why := b.set.WhyPaused(); why != "" {
+		t.Errorf("still %q", why)
+	}
+}

@@ -99,7 +99,7 @@ func (s *Set) Request(now time.Time, key Key) (hosts []string, skip Skip, later 
 		return nil, "no such watch", false
 	}
 	if s.stopped != nil {
-		return nil, Skip("the scheduler is stopped" + s.stopped.describe()), true
+		return nil, Skip(s.WhyPaused()), true
 	}
 	if e := sv.Depend.expression(SuppressMonitor); !e.Empty() && !s.evaluate(now, sv, SuppressMonitor, time.Time{}) {
 		return nil, Skip("a dependency is not good: " + e.String()), true

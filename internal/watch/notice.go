@@ -156,7 +156,7 @@ const (
 )
 
 var codeNames = [...]string{
-	"sent", "stopped", "disabled", "dependency", "acknowledged", "outside period", "outside exit range", "numalerts",
+	"sent", "paused", "disabled", "dependency", "acknowledged", "outside period", "outside exit range", "numalerts",
 	"alertevery", "alertafter", "nothing to answer", "upalertafter", "missing program", "fall", "rise", "could not test", "not owner", "silenced",
 }
 

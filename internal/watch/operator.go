@@ -249,6 +249,15 @@ func (s *Set) Unpause(now time.Time) {
 // Paused is who stopped the site; nil if nobody did.
 func (s *Set) Paused() *Mark { return s.stopped }
 
+// WhyPaused is the reason that decisions give: "paused by ann until 14:00: new switch".
+// It is empty if nobody stopped the site.
+func (s *Set) WhyPaused() string {
+	if s.stopped == nil {
+		return ""
+	}
+	return "paused" + s.stopped.describe()
+}
+
 // RestorePaused puts that back.
 func (s *Set) RestorePaused(m *Mark) { s.stopped = m }
 

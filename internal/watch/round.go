@@ -81,7 +81,7 @@ func newRound(s *Set, sv *service, now time.Time, kind Kind) *round {
 	}
 	switch {
 	case s.stopped != nil:
-		r.block(Stopped, "the scheduler is stopped"+s.stopped.describe())
+		r.block(Stopped, s.WhyPaused())
 		return r
 	case sv.Redistribute != nil:
 		r.redistribute()
