@@ -232,7 +232,8 @@ func (b *builder) keyFile(at place, text string, err error, stranger bool) {
 	case err == nil:
 	case errors.Is(err, fs.ErrPermission):
 		b.warning(at, "key_file: %s was not looked at: %v", text, err)
-	case errors.Is(err, fs.ErrNotExist) && stranger:
+	case errors.Is(err, fs.ErrNotExist) && stranger: // or it was not found out who it is, which is a mistake by itself
+		b.warning(at, "key_file: %s is not here, on none of the nodes; each node needs it: make it with \"monitord keygen %s\" and copy it to every node", text, text)
 	case errors.Is(err, fs.ErrNotExist):
 		b.problem(at, "key_file: %s: %v: make it with \"monitord keygen %s\" and copy it to every node", text, err, text)
 	default:
