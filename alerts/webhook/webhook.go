@@ -75,7 +75,7 @@ import (
 type Config struct {
 	URL    alerts.Secret `toml:"url" doc:"Where to send to, http:// or https://; it is kept secret; default none, but for format \"pagerduty\" its events API."`
 	Format string        `toml:"format" doc:"Whose body is sent: \"monitord\" (the whole event), \"slack\", \"alertmanager\" (API v2) or \"pagerduty\" (Events API v2); default \"monitord\"."`
-	Name   string        `toml:"name" doc:"What the receiver is called in the log and the status; default the format and a check sum of the URL."`
+	Name   string        `toml:"name" doc:"What the receiver is called in the log and the status; default the host and a check sum of the URL, and the format."`
 
 	Body        string                   `toml:"body" doc:"Template of the body (text/template) instead of the format's; default none."`
 	ContentType string                   `toml:"content_type" doc:"Content-Type of the body; one that is not JSON frees it from having to be; default \"application/json\"."`

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -247,7 +248,7 @@ func missingProgram(err error) bool {
 // nameOf names an action for people: its kind, and its key name if it has one. Else
 // the texts of the first two keys of its configuration, which by convention say what
 // it is about: a program and its arguments, the recipients, the virtual service. Of a
-// secret, such as the URL of a chat, a check sum tells it from others.
+// secret, such as the URL of a chat, the host and a check sum tell it from others.
 func nameOf(t *pluginTable) string {
 	name := []string{t.kind}
 	if t.bound == nil {
@@ -266,6 +267,9 @@ func nameOf(t *pluginTable) string {
 		switch v := f.value; {
 		case v.Type() == secretType && v.Len() > 0:
 			sum := sha256.Sum256([]byte(v.String()))
+			if host := hostOf(f.key, v.String()); host != "" {
+				name = append(name, host)
+			}
 			name = append(name, hex.EncodeToString(sum[:3]))
 		case v.Type() == secretType:
 		case v.Kind() == reflect.String && v.Len() > 0:
@@ -277,4 +281,14 @@ func nameOf(t *pluginTable) string {
 		}
 	}
 	return oneLine(strings.Join(name, " "))
+}
+
+// hostOf is the host of a URL, which is no secret; empty if the text is not plainly one.
+// What else stands in it may be: the path of a chat's, a user's password, a key.
+func hostOf(key, text string) string {
+	u, err := url.Parse(text)
+	if key != "url" || err != nil || u.Scheme != "http" && u.Scheme != "https" || strings.ContainsAny(u.Path+u.Fragment+u.RawQuery, "@") {
+		return ""
+	}
+	return u.Host
 }

@@ -143,7 +143,7 @@ func buildProbe(c probeConfig, _ monitors.Site) (monitors.Monitor, error) {
 func TestNamesOfAlerts(t *testing.T) {
 	name := func(c chatConfig) string { return nameOf(&pluginTable{kind: "chat", bound: &c}) }
 	a, b := name(chatConfig{URL: "https://example.org/secret-a", Format: "short"}), name(chatConfig{URL: "https://example.org/secret-b", Format: "short"})
-	if a == b || !strings.HasPrefix(a, "chat ") || !strings.HasSuffix(a, " short") || strings.Contains(a, "secret") {
+	if a == b || !strings.HasPrefix(a, "chat example.org ") || !strings.HasSuffix(a, " short") || strings.Contains(a, "secret") {
 		t.Errorf("names %q and %q", a, b)
 	}
 	for _, c := range []struct {
@@ -151,6 +151,11 @@ func TestNamesOfAlerts(t *testing.T) {
 		want string
 	}{
 		{chatConfig{Format: "short"}, "chat short"},
+		{chatConfig{URL: "https://ann:pass@chat.example.org:8443/se?key=cret#s"}, "chat chat.example.org:8443 9b4fa9"},
+		{chatConfig{URL: "https://ann:pa/ss@chat.example.org/"}, "chat 7110cc"},
+		{chatConfig{URL: "https://pa/ss@chat.example.org/"}, "chat fc813f"},
+		{chatConfig{URL: "pass.example.org/x"}, "chat 79ba7d"},
+		{chatConfig{URL: "pass://example.org/x"}, "chat cf4dd4"},
 		{chatConfig{URL: "https://example.org/secret-a", Format: "short", Name: "the operators"}, "chat the operators"},
 	} {
 		if got := name(c.of); got != c.want {
