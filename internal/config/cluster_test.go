@@ -427,3 +427,20 @@ func TestGuards(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+// TestThePageSaysHowLongAStartWaits: the numbers on the page are the defaults.
+func TestThePageSaysHowLongAStartWaits(t *testing.T) {
+	page, err := os.ReadFile("../../docs/cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	timings := director.DefaultTimings()
+	for _, want := range []string{
+		fmt.Sprintf("for `initdead`, %s by default", timings.InitDead),
+		fmt.Sprintf("dead after `deadtime`, %s.", timings.Dead),
+	} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("docs/cluster.md does not say %q", want)
+		}
+	}
+}
