@@ -161,32 +161,36 @@ func (c *Cluster) shareAll(to *memberlist.Node) error {
 		}
 		message := append(append(head, '\n'), d.data...)
 		if err := c.members.SendReliable(to, message); err != nil {
+			c.shares.failed(to.Name, kind, d.version)
 			return fmt.Errorf("%s of %d bytes: %w", kind, len(d.data), err)
 		}
-		c.shares.delivered(to.Name, kind, d.version)
 	}
 }
 
-// next is a document that a node was not sent.
+// next is a document that a node was not sent. It is noted as sent before it is: what the
+// node's inventory says meanwhile is the later word.
 func (h *shares) next(node string) (kind string, d document, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for kind, d := range h.own {
 		if d.newer(h.sent[node][kind]) {
+			if h.sent[node] == nil {
+				h.sent[node] = map[string]version{}
+			}
+			h.sent[node][kind] = d.version
 			return kind, d, true
 		}
 	}
 	return "", document{}, false
 }
 
-// delivered notes that the node was sent it; whether it came is said by its inventory.
-func (h *shares) delivered(node, kind string, v version) {
+// failed takes back that the node was sent it.
+func (h *shares) failed(node, kind string, v version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.sent[node] == nil {
-		h.sent[node] = map[string]version{}
+	if h.sent[node][kind] == v {
+		delete(h.sent[node], kind)
 	}
-	h.sent[node][kind] = v
 }
 
 // joined has everything sent to a node: it may be another process.

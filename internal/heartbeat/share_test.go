@@ -140,6 +140,38 @@ func TestShareRepeatsWhatWasMissed(t *testing.T) {
 	l.fetch(nodes[1], holds("once"))
 }
 
+// What another node says of itself while it is being sent a document is the later word:
+// it may have lost it again, or be another process by now.
+func TestShareWhileItIsSent(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile func(*shares)
+		again     bool
+	}{
+		"nothing happens": {func(*shares) {}, false},
+		"it has it": {func(h *shares) {
+			h.compare([]byte(`{"from":"dr2","have":{"dr1":{"watches":{"incarnation":1,"seq":1}}}}`))
+		}, false},
+		"it lacks it":     {func(h *shares) { h.compare([]byte(`{"from":"dr2","have":{}}`)) }, true},
+		"it joins":        {func(h *shares) { h.joined("dr2") }, true},
+		"it failed":       {func(h *shares) { h.failed("dr2", "watches", version{1, 1}) }, true},
+		"an older failed": {func(h *shares) { h.failed("dr2", "watches", version{1, 0}) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &Cluster{shares: newShares(Settings{Self: "dr1", Incarnation: 1, Nodes: []Node{{Name: "dr1"}, {Name: "dr2"}}}, nil)}
+			if err := c.Share("watches", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, ok := c.shares.next("dr2"); !ok {
+				t.Fatal("it is not sent")
+			}
+			test.meanwhile(c.shares)
+			if _, _, ok := c.shares.next("dr2"); ok != test.again {
+				t.Errorf("sent again: %t, want %t", ok, test.again)
+			}
+		})
+	}
+}
+
 func TestShareRefuses(t *testing.T) {
 	line := func(l label, data string) []byte {
 		head, err := json.Marshal(l)
