@@ -120,6 +120,7 @@ func (v View) String() string {
 type Outage struct {
 	At       time.Duration // when the first question of it was asked; 0 if there was none
 	Lasted   time.Duration // until the next answer came
+	Unasked  time.Duration // of that: nobody asked, because the prober was not let run
 	Ongoing  bool          // none was, yet
 	Asked    int           // questions in the whole window
 	Lost     int           // those of them that were not answered

@@ -38,6 +38,9 @@ type record struct {
 	probes []probe
 	// patience is after which time a probe is lost.
 	patience time.Duration
+	// pace is the longest pause between two questions of a prober that runs; 0: that is
+	// not known.
+	pace time.Duration
 }
 
 func (r *record) asked(at time.Duration) (number int) {
@@ -63,9 +66,15 @@ func (r *record) outage(from, to, now time.Duration) Outage {
 	defer r.mu.Unlock()
 	o := Outage{Answered: map[string]int{}}
 	var run Outage // the present run of lost ones
+	var before time.Duration
 	for _, p := range r.probes {
+		pause := p.sent - before
+		before = p.sent
 		if p.sent < from || p.sent >= to {
 			continue
+		}
+		if run.Ongoing && r.pace > 0 {
+			run.Unasked += max(0, pause-r.pace)
 		}
 		lost := p.answered == 0 || p.answered-p.sent > r.patience
 		if lost && p.sent+r.patience > now {
@@ -98,7 +107,7 @@ func (r *record) outage(from, to, now time.Duration) Outage {
 // longest keeps the longer one.
 func (o *Outage) longest(run Outage) {
 	if run.At != 0 && run.Lasted > o.Lasted {
-		o.At, o.Lasted = run.At, run.Lasted
+		o.At, o.Lasted, o.Unasked = run.At, run.Lasted, run.Unasked
 	}
 }
 
@@ -123,7 +132,7 @@ func probeUDP(ctx context.Context, s *space, to netip.Addr) (*prober, error) {
 		return nil, fmt.Errorf("prober on %s: %w", s.name, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := &prober{record: record{patience: late}}
+	p := &prober{record: record{patience: late, pace: udpPace}}
 	var running sync.WaitGroup
 	running.Go(func() { p.send(ctx, conn, netip.AddrPortFrom(to, echoPort)) })
 	running.Go(func() { p.receive(conn) })

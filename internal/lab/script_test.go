@@ -85,6 +85,22 @@ func TestOutageFromProbes(t *testing.T) {
 	}
 }
 
+// TestAnOutageIsNotTheProber's: what it did not ask for is known.
+func TestAnOutageIsNotTheProbers(t *testing.T) {
+	const step = udpPace
+	r := record{patience: late, pace: udpPace}
+	for i, at := range []int{100, 101, 102, 115, 116, 130} { // 102 and 115 are lost
+		sent := step * time.Duration(at)
+		if n := r.asked(sent); i != 2 && i != 3 {
+			r.answered(uint64(n), sent, "dr1")
+		}
+	}
+	o := r.outage(0, step*200, step*200)
+	if o.Lasted != 14*step || o.Unasked != 12*step || o.Lost != 2 {
+		t.Errorf("%s, of which %s were not asked for, %d lost", o.Lasted, o.Unasked, o.Lost)
+	}
+}
+
 // TestEachCommandIsExplained in a line that fits a terminal.
 func TestEachCommandIsExplained(t *testing.T) {
 	for _, c := range commands() {
