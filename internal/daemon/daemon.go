@@ -113,7 +113,7 @@ func assemble(ctx context.Context, o Options) (d *daemon, err error) {
 		}
 	}()
 	memory := engine.Memory{MaxAge: d.site.StateAge}
-	switch d.store, err = state.Open(d.site.StateDir); {
+	switch d.store, err = openState(ctx, d.site.StateDir); {
 	case err == nil:
 		memory.Store = d.store
 		open = append(open, d.store.Close)
@@ -155,6 +155,16 @@ func refresh(age time.Duration) time.Duration {
 		return most
 	}
 	return min(most, max(age/4, time.Second))
+}
+
+// predecessor is how long the process before may take to let go of the state: one that
+// was killed, and is replaced at once, may hold it for an instant.
+const predecessor = time.Second
+
+func openState(ctx context.Context, dir string) (*state.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, predecessor)
+	defer cancel()
+	return state.Await(ctx, dir)
 }
 
 func isInUse(err error) bool {

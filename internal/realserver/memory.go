@@ -1,11 +1,9 @@
 package realserver
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/monitord/monitord/internal/state"
 )
@@ -57,26 +55,6 @@ func (m *memory) needs(t thing) bool {
 		}
 	}
 	return false
-}
-
-// again is how often somebody who has to wait for the memory looks.
-const again = 50 * time.Millisecond
-
-// openMemory waits until no other process holds the memory: the units of two VIPs
-// start at the same time.
-func openMemory(ctx context.Context, dir string) (*state.Store, error) {
-	for {
-		store, err := state.Open(dir)
-		if inUse, held := errors.AsType[*state.InUse](err); !held {
-			return store, err
-		} else if ctx.Err() != nil {
-			return nil, inUse
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(again):
-		}
-	}
 }
 
 // load reads the memory and keeps of it what holds for this namespace.

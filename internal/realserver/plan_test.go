@@ -7,8 +7,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/monitord/monitord/internal/state"
 )
 
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
@@ -227,11 +230,11 @@ func TestManyAtOnce(t *testing.T) {
 func TestMemoryHeld(t *testing.T) {
 	k := &fake{values: map[thing]string{}}
 	c := Config{VIPs: ips("10.0.0.10"), StateDir: t.TempDir()}
-	held, err := openMemory(t.Context(), c.dir())
+	held, err := state.Await(t.Context(), c.dir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*again)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := upOn(ctx, k, c); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("up: %v", err)

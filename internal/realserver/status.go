@@ -106,7 +106,7 @@ func (s *server) recall(ctx context.Context, dir string, found *Situation) (m me
 		return memory{}, nil
 	}
 	var store *state.Store
-	if store, err = openMemory(ctx, dir); errors.Is(err, fs.ErrPermission) {
+	if store, err = state.Await(ctx, dir); errors.Is(err, fs.ErrPermission) {
 		found.Notes = append(found.Notes, fmt.Sprintf("what is up is remembered in %s, which this user may not read", dir))
 		return memory{}, nil
 	} else if err != nil {

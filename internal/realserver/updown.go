@@ -37,7 +37,7 @@ func upOn(ctx context.Context, k kernel, c Config) (report Report, err error) {
 	if len(entries) == 0 {
 		return report, errors.New("no VIP is given")
 	}
-	store, err := openMemory(ctx, c.dir())
+	store, err := state.Await(ctx, c.dir())
 	if err != nil {
 		return report, err
 	}
@@ -134,7 +134,7 @@ func downOn(ctx context.Context, k kernel, c Config) (report Report, err error) 
 			return report, err
 		}
 	}
-	store, err := openMemory(ctx, c.dir())
+	store, err := state.Await(ctx, c.dir())
 	if err != nil {
 		return report, err
 	}

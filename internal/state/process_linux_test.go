@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -263,4 +264,23 @@ func ownDisk(t *testing.T, options string) (dir string) {
 		t.Errorf("nothing was mounted:\n%s", out)
 	}
 	return ""
+}
+
+// TestAwait: who waits has the folder when it is free, or is told who has it.
+func TestAwait(t *testing.T) {
+	dir := t.TempDir()
+	first := open(t, dir)
+	short, cancel := context.WithTimeout(t.Context(), 2*again)
+	defer cancel()
+	if _, err := Await(short, dir); !errors.As(err, new(*InUse)) {
+		t.Errorf("while it is held: %v", err)
+	}
+	time.AfterFunc(2*again, func() { _ = first.Close() })
+	second, err := Await(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -17,6 +17,7 @@
 package state
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,6 +87,25 @@ func Open(dir string) (*Store, error) {
 	s := &Store{dir: dir, lock: lock}
 	s.sweep()
 	return s, nil
+}
+
+// again is how often somebody who waits for a folder looks.
+const again = 20 * time.Millisecond
+
+// Await is Open that waits until no other process holds the folder, or ctx is done: then
+// it is an [InUse] error as well. A process that was killed while it started a program
+// holds the folder for an instant longer than it lives: until that program is executed.
+func Await(ctx context.Context, dir string) (*Store, error) {
+	for {
+		store, err := Open(dir)
+		if _, held := errors.AsType[*InUse](err); !held || ctx.Err() != nil {
+			return store, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(again):
+		}
+	}
 }
 
 // Close lets another process have the folder. Nothing is saved afterwards.

@@ -16,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/monitord/monitord/internal/netif"
 	"github.com/monitord/monitord/internal/state"
@@ -196,9 +195,6 @@ func (p *Parameter) started(ctx context.Context) (started bool, err error) {
 	return started, err
 }
 
-// again is how often somebody who has to wait for the memory looks.
-const again = 20 * time.Millisecond
-
 // recall opens the memory, waiting for whoever has it open, and saves what do makes of
 // it. What was remembered of another namespace, or cannot be read, is nothing.
 func (p *Parameter) recall(ctx context.Context, do func(memory) (memory, error)) (err error) {
@@ -206,7 +202,7 @@ func (p *Parameter) recall(ctx context.Context, do func(memory) (memory, error))
 	if err != nil {
 		return err
 	}
-	store, err := p.open(ctx)
+	store, err := state.Await(ctx, p.dir)
 	if err != nil {
 		return fmt.Errorf("sysctl %s: remember what was found: %w", p.key, err)
 	}
@@ -224,17 +220,4 @@ func (p *Parameter) recall(ctx context.Context, do func(memory) (memory, error))
 		return err
 	}
 	return store.Save(document(), next)
-}
-
-func (p *Parameter) open(ctx context.Context) (*state.Store, error) {
-	for {
-		store, err := state.Open(p.dir)
-		if _, held := errors.AsType[*state.InUse](err); !held || ctx.Err() != nil {
-			return store, err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(again):
-		}
-	}
 }

@@ -213,7 +213,7 @@ func TestWaits(t *testing.T) {
 	r := build()
 	store, err := state.Open(r.dir)
 	must(t, err)
-	done := time.AfterFunc(3*again, func() { _ = store.Close() })
+	done := time.AfterFunc(50*time.Millisecond, func() { _ = store.Close() })
 	defer done.Stop()
 	must(t, r.Start(t.Context()))
 	has(t, "started", r, resources.Running, "1")
