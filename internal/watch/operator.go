@@ -129,16 +129,25 @@ func (s *Set) DisableService(now time.Time, key Key, m Mark) ([]Notice, error) {
 		return nil, fmt.Errorf("disable service %s: %w", key, ErrNoWatch)
 	}
 	r := newRound(s, sv, now, Disable)
-	r.output = m.By
+	before := sv.disabled
 	sv.disabled = &m
 	s.said(now, aboutWatch(key))
-	if sv.Compat {
+	return append(r.tellDisabled(before), s.followChanged(now)...), nil
+}
+
+// tellDisabled tells that the watch was disabled. Who was told so in the same words is
+// not told again.
+func (r *round) tellDisabled(before *Mark) []Notice {
+	m := r.sv.disabled
+	if r.output = m.By; r.sv.Compat {
 		r.block(DisabledByOperator, "the watch is disabled"+m.describe())
+	} else if before.says(m) {
+		return nil
 	}
-	for _, sub := range sv.subjects {
+	for _, sub := range r.sv.subjects {
 		r.judge(sub)
 	}
-	return append(r.notices(), s.followChanged(now)...), nil
+	return r.notices()
 }
 
 // EnableService undoes DisableService. Counters went on counting.

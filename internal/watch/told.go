@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -269,6 +270,9 @@ func (sub *subject) believe(sv *service, t ToldSubject) {
 	if t.Ack != nil && !t.Ack.At.After(sub.unacked) {
 		t.Ack = nil // it was taken back here, which the owner has not heard
 	}
+	if said := cmp.Or(sub.ack, sub.toldAck); said.renews(t.Ack) && t.Outage != nil && said.At.After(t.Unacked) && !said.At.Before(t.Outage.FirstFailure) {
+		t.Ack = said // it was said here, which the owner has not heard
+	}
 	sub.told, sub.toldAck = t.Outage, t.Ack
 	if t.Outage == nil {
 		sub.held = nil // who owns it has just seen it good; if it is not, the next result says so
@@ -296,8 +300,12 @@ func (s *Set) absorbAcks(now time.Time, sv *service, known map[string]ToldSubjec
 		if ack == nil || !sub.concerns(ack) {
 			continue
 		}
+		same := !sv.Compat && sub.ack.says(ack) // who was told of it is not told again
 		sub.ack = ack
 		s.version++
+		if same {
+			continue
+		}
 		r.output = ack.By + ": " + ack.Why
 		r.judge(sub)
 	}
@@ -317,7 +325,19 @@ func (sub *subject) concerns(ack *Mark) bool {
 	if sub.status != Failed || ack.At.Before(sub.firstFailure) || !ack.At.After(sub.unacked) {
 		return false
 	}
-	return sub.ack == nil || ack.At.After(sub.ack.At) && (ack.By != sub.ack.By || ack.Why != sub.ack.Why)
+	return ack.renews(sub.ack)
+}
+
+// renews reports whether a mark is a later word than another, which may be none: not the
+// same one by another clock, but also the same words once more.
+func (m *Mark) renews(have *Mark) bool {
+	switch {
+	case m == nil || have == nil:
+		return m != nil
+	case m.By != have.By || m.Why != have.Why:
+		return m.At.After(have.At)
+	}
+	return m.At.Sub(have.At) >= near
 }
 
 // takeUp compares what was told with what was seen.

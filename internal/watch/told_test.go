@@ -50,3 +50,75 @@ func TestAnAckHidesNothingFromTheNextOwner(t *testing.T) {
 	next.want(next.say(next.set.Own(next.now, next.key)))
 	next.want(next.round("w1 w2"), "alert a: w1 w2")
 }
+
+// TestAnAckSaidToWhoDoesNotOwn is the owner's as soon as that hears of it, whatever the
+// two say to each other on the way; the same words later are the same ack, renewed.
+func TestAnAckSaidToWhoDoesNotOwn(t *testing.T) {
+	for _, sees := range []string{"w1", ""} {
+		c := watchOf(func(c *Config) {
+			c.AckExpires = time.Hour
+			c.Periods[0].AckAlerts = []Action{{ID: "k", Name: "ack"}}
+		})
+		owner, other := newQuietBench(t, c), newQuietBench(t, c)
+		other.set.Mute(other.now, other.key, "the other owns it")
+		skewed := func(told Told) Told {
+			return told.Shift(func(at time.Time) time.Time {
+				if at.IsZero() {
+					return at
+				}
+				return at.Add(100 * time.Millisecond)
+			})
+		}
+		hear := func(by, from *bench) []string {
+			told, _ := from.set.Told(from.now, from.key)
+			return by.say(by.set.Absorb(by.now, "me", skewed(told)))
+		}
+		owner.want(owner.round("w1"), "alert a: w1")
+		other.round(sees)
+		hear(other, owner)
+		ack := func() {
+			t.Helper()
+			if _, err := other.set.Ack(other.now, other.key, "ann", "on it"); err != nil {
+				t.Fatal(err)
+			}
+			hear(other, owner) // the two cross
+		}
+		ack()
+		owner.want(hear(owner, other), "ackalert k: w1")
+		for range 3 {
+			other.want(hear(other, owner))
+			owner.want(hear(owner, other))
+		}
+		for range 5 { // each half an hour: it never expires
+			owner.now, other.now = owner.now.Add(30*time.Minute), other.now.Add(30*time.Minute)
+			ack()
+			owner.want(hear(owner, other))
+			owner.want(owner.round("w1"))
+		}
+	}
+}
+
+// TestADisableSaidToWhoDoesNotOwn is told by the owner, once; not by who hears of it much
+// later.
+func TestADisableSaidToWhoDoesNotOwn(t *testing.T) {
+	c := watchOf(func(c *Config) { c.Periods[0].DisableAlerts = []Action{{ID: "x", Name: "disabled"}} })
+	owner, other, late := newQuietBench(t, c), newQuietBench(t, c), newQuietBench(t, c)
+	other.set.Mute(other.now, other.key, "the other owns it")
+	disable := func(b *bench, until time.Time) []string {
+		t.Helper()
+		notices, err := b.set.DisableService(b.now, b.key, Mark{At: b.now, By: "ann", Why: "moves", Until: until})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.say(notices)
+	}
+	other.want(disable(other, time.Time{}))
+	owner.want(owner.say(owner.set.Hear(owner.now, other.set.Words())), "disablealert x: w1 w2 w3")
+	owner.want(owner.say(owner.set.Hear(owner.now, other.set.Words())))
+	other.now, owner.now = other.now.Add(time.Minute), owner.now.Add(time.Minute)
+	other.want(disable(other, other.now.Add(time.Hour))) // the same, renewed
+	owner.want(owner.say(owner.set.Hear(owner.now, other.set.Words())))
+	owner.want(disable(owner, time.Time{}))
+	late.now = late.now.Add(time.Hour)
+	late.want(late.say(late.set.Hear(late.now, other.set.Words())))
+}

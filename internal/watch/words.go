@@ -109,21 +109,40 @@ func (s *Set) named(name string) *service {
 // the watches and pools are to be told of it returns.
 func (s *Set) Hear(now time.Time, words []Word) []Notice {
 	changed := false
+	var out []Notice
 	for _, w := range words {
 		have := s.word(w.About)
 		if !w.At.After(have.At) || sameMark(w.Mark, have.Mark) && (w.Silence == nil) == (have.Silence == nil) {
 			continue
 		}
+		r := s.disabling(now, w)
 		if s.setSilence(now, w) || s.setMark(w) {
 			s.words[w.About] = w.At
 			s.version++
 			changed = true
+			if r != nil {
+				out = append(out, r.tellDisabled(have.Mark)...)
+			}
 		}
 	}
 	if !changed {
 		return nil
 	}
-	return append(s.followChanged(now), s.speak(now)...)
+	return slices.Concat(out, s.followChanged(now), s.speak(now))
+}
+
+// disabling is the round of a watch that is being disabled, if its owner is to tell
+// people of it: of what was said just now to a director that tells nobody.
+func (s *Set) disabling(now time.Time, w Word) *round {
+	name, is := strings.CutPrefix(w.About, "watch ")
+	if !is || w.Mark == nil || now.Sub(w.At) > patience {
+		return nil
+	}
+	sv := s.named(name)
+	if sv == nil || sv.mute != "" {
+		return nil
+	}
+	return newRound(s, sv, now, Disable)
 }
 
 // setSilence is false for words about something else, and for a silence that is over
@@ -155,9 +174,11 @@ func sameMark(a, b *Mark) bool {
 	return a.By == b.By && a.Why == b.Why && sameTime(a.Until, b.Until)
 }
 
+// near is by how much two clocks and the way may tell one moment differently.
+const near = 5 * time.Second
+
 // sameTime reports whether two times are the same, as far as two clocks can tell.
 func sameTime(a, b time.Time) bool {
-	const near = 5 * time.Second
 	return a.IsZero() == b.IsZero() && a.Sub(b).Abs() < near
 }
 
