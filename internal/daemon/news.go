@@ -187,6 +187,11 @@ func (c *cluster) notMine(group string) string {
 // share tells the other directors what people were told, and takes up what they did.
 func (c *cluster) share(ctx context.Context, d *daemon) {
 	const settle, refresh = 100 * time.Millisecond, 30 * time.Second
+	select {
+	case <-ctx.Done():
+		return
+	case <-d.engine.Began():
+	}
 	again := time.NewTimer(settle)
 	defer again.Stop()
 	for {

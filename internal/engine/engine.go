@@ -54,6 +54,8 @@ type Engine struct {
 	monLogs   *monLogs
 	slow      atomic.Bool // it was said that the disk holds up alerts
 
+	began chan struct{}
+
 	mu         sync.Mutex // protects what follows
 	set        *watch.Set
 	watches    map[watch.Key]*config.Watch
@@ -96,7 +98,7 @@ func Resume(site *config.Site, log logrus.FieldLogger, memory Memory) (*Engine, 
 
 // build makes an engine that lives by the clocks of timing.
 func build(site *config.Site, log logrus.FieldLogger, memory Memory, timing schedule.Config) (*Engine, error) {
-	e := &Engine{log: log, tick: make(chan struct{}, 1), deliveries: map[watch.Key]map[string]Delivery{}, measured: map[watch.Key][]monitors.HostResult{}, skipped: map[watch.Key]watch.Skip{}, memory: memory}
+	e := &Engine{log: log, began: make(chan struct{}), tick: make(chan struct{}, 1), deliveries: map[watch.Key]map[string]Delivery{}, measured: map[watch.Key][]monitors.HostResult{}, skipped: map[watch.Key]watch.Skip{}, memory: memory}
 	e.now, e.told = timing.Wall, e.logNews
 	e.confirmed, e.quorate, e.news = map[watch.Key][]watch.ToldSubject{}, map[string]*quorumState{}, make(chan struct{}, 1)
 	sending, stop := context.WithCancel(context.Background())
@@ -180,12 +182,18 @@ func (e *Engine) begin(now time.Time) {
 	e.takeDuty(now)
 	e.set.Digests(now, e.site.Digest != nil)
 	e.dispatch(e.set.Start(now))
+	close(e.began)
 	if e.memory.PoolsRemember {
 		e.set.Retell()
 		return
 	}
 	e.dispatch(e.set.Follow(now))
 }
+
+// Began is closed when Run knows what this director owns. Before that nothing is to be
+// handed over, since an engine owns everything until it is told otherwise, nor to be
+// absorbed.
+func (e *Engine) Began() <-chan struct{} { return e.began }
 
 // plan turns watches into jobs.
 func (e *Engine) plan(site *config.Site) schedule.Plan {

@@ -951,3 +951,51 @@ func TestRestartWithStalePeer(t *testing.T) {
 		p.end()
 	})
 }
+
+// TestWhatIsHandedOverAtTheBegin: a director that starts takes the owner's word as soon
+// as it has begun, and says nothing before: it would be that it owns what it knows
+// nothing about.
+func TestWhatIsHandedOverAtTheBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &fakeMonitor{check: down("w1")}
+		w := testWatch("web", m, &recorder{}, "w1")
+		owner := liveAs(t, Memory{}, w)
+		defer owner.end()
+		time.Sleep(5 * time.Second)
+		if err := owner.Ack(t.Context(), w.Key, Word{By: "ann", Why: "disk ordered"}); err != nil {
+			t.Fatal(err)
+		}
+		document, err := owner.Handover()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mail := &recorder{}
+		w = testWatch("web", m, mail, "w1")
+		e, err := Resume(&config.Site{Watches: []config.Watch{w}}, quiet(), Memory{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Own(owners("dr2", "dr1"))
+		select {
+		case <-e.Began():
+			t.Error("it has begun before Run")
+		default:
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { e.Run(ctx, time.Second) })
+		<-e.Began()
+		if err := e.Absorb("dr1", time.Now(), document); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		e.Own(owners("dr2", "dr2"))
+		time.Sleep(5 * time.Second)
+		mail.want(t)
+		stop()
+		running.Wait()
+		if told, _ := e.set.Told(time.Now(), w.Key); len(told.Subjects) != 1 || told.Subjects[0].Ack == nil {
+			t.Errorf("the ack is gone: %+v", told.Subjects)
+		}
+	})
+}
