@@ -62,12 +62,17 @@ func (sv *service) follow(s *Set, now time.Time, f *follower) (Notice, bool) {
 	return sv.stateNotice(s, now, f, hosts), true
 }
 
-// Retell has every follower told by the next result, whatever it was told before:
-// by it the pools know at least as much as this set, which may be older.
+// Retell has every follower told by the next result, whatever it was told before, and
+// nothing of what no result has said since: the pools know at least as much as this
+// set, which may be older. A crash may come between what a pool remembers and what is
+// remembered here.
 func (s *Set) Retell() {
 	for _, sv := range s.services {
 		for i := range sv.followers {
-			sv.followers[i].told = nil
+			sv.followers[i].told, sv.followers[i].word = nil, nil
+		}
+		for _, sub := range sv.subjects {
+			sub.hearsay = true
 		}
 	}
 }
@@ -174,7 +179,7 @@ func (sv *service) followed(s *Set, f *follower) []Host {
 		if sv.Scope == ScopeHost {
 			sub = sv.subjects[i]
 		}
-		unseen := sv.Scope == ScopeHost && (sub.verdict == Unseen || sub.trapped == meantByTrap)
+		unseen := sub.hearsay || sv.Scope == ScopeHost && (sub.verdict == Unseen || sub.trapped == meantByTrap)
 		switch {
 		case frozen || h.Disabled || unseen || !sv.unknownSince.IsZero():
 			h.Verdict = Unseen

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -128,5 +129,55 @@ func TestTrapClockRests(t *testing.T) {
 	b.set.Reconfigure(b.now, []Config{watchOf(nil)}, Options{})
 	if at, ok := b.set.NextTick(); ok {
 		t.Errorf("a tick at %s for a watch that has no traptimeout any more", at)
+	}
+}
+
+// TestAPoolKnowsMoreThanAnOlderState: whatever happens before a result has come that
+// agrees, a pool that remembers a host to be down is not told an older "up".
+func TestAPoolKnowsMoreThanAnOlderState(t *testing.T) {
+	for _, scope := range []Scope{ScopeHost, ScopeGroup} {
+		t.Run(scope.String(), func(t *testing.T) {
+			c := watchOf(following(scope))
+			c.Fall, c.Rise = 2, 2
+			b := newQuietBench(t, c)
+			b.want(b.round(""), "state f: w1=up w2=up w3=up")
+			old := throughJSON(t, b.set.Save()) // then w1 fails, and the daemon is killed
+			b = newQuietBench(t, c)
+			b.set.Restore(old)
+			b.set.Retell()
+			silent := func(when string, notices []Notice) {
+				t.Helper()
+				for _, said := range b.say(notices) {
+					if strings.Contains(said, "=up") || strings.Contains(said, "=down") {
+						t.Errorf("%s: %s", when, said)
+					}
+				}
+			}
+			operate := func(when string) {
+				t.Helper()
+				notices, err := b.set.DisableHosts(b.now, Mark{At: b.now}, "w3")
+				if err != nil {
+					t.Fatal(err)
+				}
+				silent(when+", disabled", notices)
+				if notices, err = b.set.EnableHosts(b.now, "w3"); err != nil {
+					t.Fatal(err)
+				}
+				silent(when+", enabled", notices)
+				b.set.Reconfigure(b.now, []Config{c}, b.set.options)
+				silent(when+", reloaded", append(b.set.Follow(b.now), b.set.FollowNew(b.now)...))
+			}
+			operate("before any test")
+			silent("could not test", b.set.CouldNotTest(b.now, b.key, "no program"))
+			operate("after none")
+			if scope == ScopeGroup {
+				b.want(b.round("w1"), "state f: w1=down w2=up w3=up")
+				return
+			}
+			b.want(b.round("w1"), "state f: w1=unknown w2=up w3=up") // below fall
+			b.want(b.round("w1"), "state f: w1=down w2=up w3=up")
+			b.want(b.round("")) // below rise
+			b.want(b.round(""), "state f: w1=up w2=up w3=up")
+		})
 	}
 }

@@ -112,6 +112,7 @@ func (s *Set) event(now time.Time, sv *service, kind Kind, r Result) []Notice {
 
 func (s *Set) groupEvent(now time.Time, sv *service, kind Kind, r Result) []Notice {
 	sub := sv.group()
+	sub.hearsay = false
 	summary := firstLine(r.Output)
 	if kind == Failure { // a trap says nothing about a single host
 		sub.learn(s.testable(sv), r)
@@ -240,6 +241,10 @@ func (s *Set) tally(now time.Time, sv *service, kind Kind, verdicts []HostVerdic
 			}
 		case Unseen:
 			sub.reason = v.Reason
+		}
+		// Fall and rise may keep a status that a result since the start speaks against.
+		if v.Verdict == Good && sub.status == OK || v.Verdict == Bad && sub.status == Failed {
+			sub.hearsay = false
 		}
 	}
 	quiet.notices()

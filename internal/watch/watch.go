@@ -137,8 +137,10 @@ type subject struct {
 	failureOutput string
 	reason        string
 	verdict       Verdict
-	ack           *Mark
-	periods       []periodState
+	// hearsay says that pools are not to be told the status yet, see [Set.Retell].
+	hearsay bool
+	ack     *Mark
+	periods []periodState
 	// recent are the times of the last failures, for followers' thresholds and
 	// sliding windows; kept only as long as a window needs.
 	recent []time.Time
