@@ -76,7 +76,7 @@ func TestLoadKeysRefuses(t *testing.T) {
 		"second is broken": {[]string{keyFile(t, key, 0o600), keyFile(t, "", 0o600)}, "it is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if name == "somebody else's" && os.Geteuid() != 0 {
+			if name == "somebody else's" && os.Geteuid() != 0 && os.Getenv("MONITORD_REQUIRE_ALL") != "1" {
 				t.Skip("only root can make a file of another user")
 			}
 			_, err := LoadKeys(test.paths...)

@@ -16,7 +16,7 @@ import (
 // The plan of a run, done natively: the test sees a network with nothing but a
 // loopback that is up, and leaves no mount behind.
 func TestPlanInNamespaces(t *testing.T) {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 && os.Getenv("MONITORD_REQUIRE_ALL") != "1" {
 		t.Skip("network namespaces need root")
 	}
 	folder := t.TempDir()
