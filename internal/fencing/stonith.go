@@ -106,17 +106,21 @@ func (s *Stonith) end(node string) {
 
 func (p Program) powerOff(ctx context.Context, node string) error {
 	obeyed := false
+	var reason error
 	for {
 		err := p.step(ctx, node, &obeyed)
 		if err == nil {
 			return nil
+		}
+		if reason == nil || !errors.Is(err, ctx.Err()) { // That time is up tells nobody why.
+			reason = err
 		}
 		select {
 		case <-time.After(p.Pause):
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w (%w): %w", ErrUnverified, ctx.Err(), err)
+			return fmt.Errorf("%w (%w): %w", ErrUnverified, ctx.Err(), reason)
 		}
 	}
 }

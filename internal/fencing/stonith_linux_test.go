@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -98,11 +99,29 @@ func TestCall(t *testing.T) {
 	}
 }
 
-func TestPowerOffNeedsAProgramAndANode(t *testing.T) {
-	s := NewStonith(Program{Path: "/nonexistent/power", Timeout: 20 * time.Millisecond, Pause: time.Millisecond})
-	if err := s.PowerOff(t.Context(), "dr2"); !errors.Is(err, os.ErrNotExist) || !errors.Is(err, ErrUnverified) {
-		t.Errorf("error %v", err)
-	}
+// TestPowerOffTellsWhy lets time run out in the middle of the second try: the reason is
+// that of the first, not that time is up.
+func TestPowerOffTellsWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		s := NewStonith(Program{
+			Path: "/nonexistent/power",
+			Call: func(string, string) ([]string, []byte) {
+				if tries++; tries > 1 {
+					time.Sleep(2 * DefaultTimeout)
+				}
+				return nil, nil
+			},
+		})
+		err := s.PowerOff(t.Context(), "dr2")
+		if !errors.Is(err, os.ErrNotExist) || !errors.Is(err, ErrUnverified) || tries != 2 {
+			t.Errorf("after %d tries: %v", tries, err)
+		}
+	})
+}
+
+func TestPowerOffNeedsANode(t *testing.T) {
+	s := NewStonith(Program{Path: "/nonexistent/power"})
 	for _, node := range []string{"", "-f"} {
 		if err := s.PowerOff(t.Context(), node); err == nil || errors.Is(err, ErrUnverified) {
 			t.Errorf("node %q: %v", node, err)
