@@ -88,6 +88,7 @@ func TestAsk(t *testing.T) {
 				_, err := netif.Hold(ctx, "eth0", netip.PrefixFrom(held, held.BitLen()), netif.HoldOptions{Lifetime: time.Hour})
 				return err
 			})
+			b.AwaitUse(netip.MustParseAddr(c.held))
 			w, mac := openWire(t, a), macOf(t, b)
 			for id := uint64(1); id <= 6; id += 2 {
 				ask(t, w, id, c.held, c.gateway)

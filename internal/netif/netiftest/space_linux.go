@@ -94,17 +94,26 @@ func Cable(a *Space, nameA string, b *Space, nameB string) {
 	b.Do(func(ctx context.Context) error { return netif.SetUp(ctx, nameB, true) })
 }
 
-// Address gives a device an address with its network. It is in use when Address
-// returns: of an IPv6 address the kernel makes the route a moment later.
+// Address gives a device an address with its network, which is in use when Address
+// returns.
 func (s *Space) Address(device, prefix string) {
 	s.t.Helper()
 	p := netip.MustParsePrefix(prefix)
 	s.Do(func(ctx context.Context) error {
-		if err := netif.AddAddress(ctx, netif.Add{Device: device, Prefix: p, NoDAD: true}); err != nil {
-			return err
-		}
+		return netif.AddAddress(ctx, netif.Add{Device: device, Prefix: p, NoDAD: true})
+	})
+	s.AwaitUse(p.Addr())
+}
+
+// AwaitUse returns when the namespace is reached at an address that it has, and answers
+// questions for it. The kernel does not do that at once for IPv6: it joins the group of
+// RFC 4291, 2.7.1, and then makes the route, in a worker of its own (addrconf_dad_begin
+// and addrconf_dad_completed in net/ipv6/addrconf.c).
+func (s *Space) AwaitUse(address netip.Addr) {
+	s.t.Helper()
+	s.Do(func(ctx context.Context) error {
 		for {
-			r, err := netif.RouteTo(ctx, p.Addr())
+			r, err := netif.RouteTo(ctx, address)
 			if err != nil && !errors.Is(err, netif.ErrUnreachable) || r.Local {
 				return err
 			}
