@@ -47,25 +47,34 @@ func TestLease(t *testing.T) {
 			renew := time.NewTicker(200 * time.Millisecond)
 			defer renew.Stop()
 			over := time.After(deadline)
-			gone, since := false, last.Ended
+			// A busy machine may renew late: then the address may rightly go, which may be
+			// seen later still, and the three lifetimes begin once more.
+			gone, late, since := false, false, last.Ended
+			again := func() {
+				next := hold(c.renewed)
+				if next.Ended-last.Began >= time.Second-early {
+					late, since = true, next.Ended
+				}
+				last = next
+			}
 			for !gone || last.Ended-since < 3*time.Second {
 				select {
 				case change := <-w.Changes():
 					switch {
 					case change.Kind != netif.AddressGone:
-					case change.Address == c.renewed.Addr() && change.At-last.Ended < time.Second-early:
-						t.Fatalf("the renewed address is gone %s after it was renewed", change.At-last.Ended)
 					case change.Address == c.renewed.Addr():
-						// The machine was too busy to renew: rightly gone, and once more.
-						last = hold(c.renewed)
-						since = last.Ended
+						if !late && change.At-last.Began < time.Second-early {
+							t.Fatalf("the renewed address is gone %s after it was renewed", change.At-last.Began)
+						}
+						again()
+						late, since = false, last.Ended
 					case change.At-first.Began < time.Second-early:
 						t.Fatalf("gone after %s, before its time", change.At-first.Began)
 					default:
 						gone = true
 					}
 				case <-renew.C:
-					last = hold(c.renewed)
+					again()
 				case <-over:
 					t.Fatalf("after %s the address that nobody renews is still there", deadline)
 				}
@@ -244,7 +253,8 @@ func TestFind(t *testing.T) {
 				}
 				most, least := lease-(before-h.Ended), lease-(after-h.Began)
 				// Around a whole second it may be told short by one, never long.
-				if held := before - h.Began + 20*time.Millisecond; held >= time.Second && held%time.Second < 80*time.Millisecond {
+				soonest, latest := before-h.Ended-60*time.Millisecond, after-h.Began+20*time.Millisecond
+				if second := latest.Truncate(time.Second); second > 0 && second >= soonest {
 					least -= time.Second
 				}
 				// The counter moves in steps of up to 10 ms, and is read as hundredths.

@@ -87,8 +87,8 @@ func watchCarrier(t *testing.T, poll time.Duration) {
 func TestWatchAddresses(t *testing.T) {
 	a, b := netiftest.New(t), netiftest.New(t)
 	netiftest.Cable(a, "eth0", b, "eth0")
-	vip4, vip6 := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("fd00::100/128")
-	w := watch(t, a, netif.WatchOptions{Device: "eth0", Addresses: []netip.Addr{vip4.Addr(), vip6.Addr()}})
+	vip4, vip6, last := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("fd00::100/128"), netip.MustParsePrefix("192.0.2.2/32")
+	w := watch(t, a, netif.WatchOptions{Device: "eth0", Addresses: []netip.Addr{vip4.Addr(), vip6.Addr(), last.Addr()}})
 	if c := next(t, w); !c.Carrier {
 		t.Fatalf("at first: %+v", c)
 	}
@@ -102,6 +102,12 @@ func TestWatchAddresses(t *testing.T) {
 			return nil
 		})
 	}
+	remove := func(p netip.Prefix) {
+		a.Do(func(ctx context.Context) error { return netif.RemoveAddress(ctx, "eth0", p) })
+		if c := next(t, w); c.Kind != netif.AddressGone || c.Address != p.Addr() {
+			t.Errorf("%s removed: %+v", p, c)
+		}
+	}
 	for _, p := range []netip.Prefix{vip4, vip6, vip4} {
 		hold(p)
 		// The same address elsewhere is another's business.
@@ -111,13 +117,12 @@ func TestWatchAddresses(t *testing.T) {
 			}
 			return netif.RemoveAddress(ctx, "lo", p)
 		})
-		a.Do(func(ctx context.Context) error { return netif.RemoveAddress(ctx, "eth0", p) })
-		if c := next(t, w); c.Kind != netif.AddressGone || c.Address != p.Addr() {
-			t.Errorf("%s removed: %+v", p, c)
-		}
+		remove(p)
 	}
 	hold(vip4)
 	hold(vip6)
+	hold(last)
+	remove(last) // What was before this is seen: nobody misses what he has not seen.
 	a.Do(func(ctx context.Context) error { return netif.RemoveLink(ctx, "eth0") })
 	seen := map[netip.Addr]bool{}
 	for range 3 {
