@@ -31,97 +31,50 @@ func Boottime() time.Duration {
 // it removes the address before it returns. Both are [ErrLate]; that the removal
 // failed is said by the same error.
 func Hold(ctx context.Context, device string, p netip.Prefix, o HoldOptions) (Held, error) {
-	if o.Lifetime < time.Second {
-		return Held{}, fmt.Errorf("hold %s on %s: a lease of %s, want whole seconds", p, device, o.Lifetime)
-	}
-	if o.Label != "" && o.Label != device && !strings.HasPrefix(o.Label, device+":") {
-		return Held{}, fmt.Errorf("hold %s on %s: the label %q does not begin with %q", p, device, o.Label, device+":")
-	}
-	h := Held{Began: Boottime()}
-	if o.NotAfter != 0 && h.Began > o.NotAfter {
-		h.Ended = h.Began
-		return h, fmt.Errorf("hold %s on %s: %s %w: not begun", p, device, h.Began-o.NotAfter, ErrLate)
-	}
-	err := ReplaceAddress(ctx, Add{
-		Device: device, Prefix: p, Label: o.Label, Valid: o.Lifetime,
-		Deprecated: p.Addr().Is6(), NoDAD: true, NoPrefixRoute: true,
-	})
-	h.Ended = Boottime()
-	if o.NotAfter != 0 && h.Ended > o.NotAfter {
-		// Also after an error: an answer that was lost says nothing of what was done.
-		removed := Release(context.WithoutCancel(ctx), device, p.Addr())
-		return h, errors.Join(fmt.Errorf("hold %s on %s: %s %w: removed again", p, device, h.Ended-o.NotAfter, ErrLate), err, removed)
-	}
-	return h, err
+	return HoldAll(ctx, []Lease{{Device: device, Prefix: p, Label: o.Label, Lifetime: o.Lifetime}}, o.NotAfter)
 }
 
-// Release removes an address from a device, whatever the length of its network; that
-// it is not there, or that the device is not, is no error. Without an error the
-// device certainly does not have it.
+// Release removes an address from a device, whatever the length of its network, and
+// from any other that has it on a lease; that it is not there, or that the device is
+// not, is no error. Without an error the device certainly does not have it.
 func Release(ctx context.Context, device string, addr netip.Addr) error {
 	addr = addr.Unmap()
-	// The usual case first: it is a single question.
-	if err := RemoveAddress(ctx, device, netip.PrefixFrom(addr, addr.BitLen())); err != nil {
-		return err
-	}
-	all, err := Addresses(ctx)
-	if err != nil {
-		return fmt.Errorf("remove address %s from %s: %w", addr, device, err)
-	}
-	for _, a := range all {
-		if a.Device == device && a.Prefix.Addr() == addr {
-			err = errors.Join(err, RemoveAddress(ctx, device, a.Prefix))
-		}
-	}
-	return err
+	return ReleaseAll(ctx, []Lease{{Device: device, Prefix: netip.PrefixFrom(addr, addr.BitLen())}})
 }
 
 // Find looks for an address on a device, as a process does that was started inside
 // the lease of the one before it. A device that is missing has none.
 func Find(ctx context.Context, device string, addr netip.Addr) (Found, error) {
 	addr = addr.Unmap()
-	all, err := Addresses(ctx)
+	found, err := FindAll(ctx, []Lease{{Device: device, Prefix: netip.PrefixFrom(addr, addr.BitLen())}})
 	if err != nil {
-		return Found{}, fmt.Errorf("look for %s on %s: %w", addr, device, err)
+		return Found{}, err
 	}
-	i := slices.IndexFunc(all, func(a Address) bool { return a.Device == device && a.Prefix.Addr() == addr })
-	if i < 0 {
-		return Found{}, nil
-	}
-	a := all[i]
-	f := Found{
-		Held: true, Label: a.Label, Bits: a.Prefix.Bits(),
-		Permanent: a.Valid == Forever, Unusable: a.Tentative || a.Duplicate,
-	}
-	if f.Permanent {
-		return f, nil
-	}
-	if f.Left, err = left(ctx, a); errors.Is(err, ErrMissing) {
-		return Found{}, nil // It has gone in between.
-	}
-	if err != nil {
-		return Found{}, fmt.Errorf("look for %s on %s: %w", addr, device, err)
-	}
-	return f, nil
+	return found[0], nil
 }
 
-// left is for how long the kernel keeps an address. It says that in whole seconds,
-// but also when the lifetime was set (ifa_cacheinfo's tstamp, in hundredths of a
-// second of its tick counter), and times(2) reads that counter.
-func left(ctx context.Context, a Address) (time.Duration, error) {
+// lifetimes tells for how long the kernel keeps an address, and whether it has it. The
+// kernel says that in whole seconds, but also when the lifetime was set
+// (ifa_cacheinfo's tstamp, in hundredths of a second of its tick counter), and times(2)
+// reads that counter.
+func lifetimes(ctx context.Context) (func(Address) (time.Duration, bool), error) {
 	var unused unix.Tms
 	before, err := unix.Times(&unused)
 	if err != nil {
-		return 0, fmt.Errorf("times(2): %w", err)
+		return nil, fmt.Errorf("times(2): %w", err)
 	}
 	asked := Boottime()
-	info, err := cacheInfo(ctx, a)
+	all, err := cacheInfos(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	// The counter is read before, so that a second that ends in between is counted
 	// twice and not left out.
-	return max(0, remaining(uint64(before), info.Tstamp, info.Valid)-(Boottime()-asked)), nil
+	took := Boottime() - asked
+	return func(a Address) (time.Duration, bool) {
+		info, ok := all[where{a.Index, a.Prefix}]
+		return max(0, remaining(uint64(before), info.Tstamp, info.Valid)-took), ok
+	}, nil
 }
 
 // remaining reads the kernel's figures: times(2) counts from INITIAL_JIFFIES, five
@@ -159,26 +112,30 @@ func remaining(ticks uint64, tstamp, seconds uint32) time.Duration {
 	return max(0, time.Duration(seconds)*time.Second-time.Second-early)
 }
 
-func cacheInfo(ctx context.Context, a Address) (unix.IfaCacheinfo, error) {
+// where is what tells one address from another.
+type where struct {
+	index  int
+	prefix netip.Prefix
+}
+
+func cacheInfos(ctx context.Context) (map[where]unix.IfaCacheinfo, error) {
 	raw, err := dump(ctx, func() ([][]byte, error) {
 		request := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
 		request.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
 		return request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWADDR)
 	})
 	if err != nil {
-		return unix.IfaCacheinfo{}, named(err)
+		return nil, named(err)
 	}
+	all := make(map[where]unix.IfaCacheinfo, len(raw))
 	for _, m := range raw {
 		message := nl.DeserializeIfAddrmsg(m)
-		if int(message.Index) != a.Index || int(message.Prefixlen) != a.Prefix.Bits() {
-			continue
-		}
 		local, info := addressAttributes(m[message.Len():])
-		if local == a.Prefix.Addr() && info != nil {
-			return *info, nil
+		if local.IsValid() && info != nil {
+			all[where{int(message.Index), netip.PrefixFrom(local, int(message.Prefixlen))}] = *info
 		}
 	}
-	return unix.IfaCacheinfo{}, ErrMissing
+	return all, nil
 }
 
 // addressAttributes reads whose address an rtnetlink message is about. IFA_LOCAL is
@@ -205,22 +162,58 @@ func addressAttributes(raw []byte) (local netip.Addr, info *unix.IfaCacheinfo) {
 // gateway. [ErrMissing] if there is none. Two that fit equally well are an error:
 // somebody has to say which.
 func Covering(ctx context.Context, addr netip.Addr) (string, error) {
-	addr = addr.Unmap()
+	c, err := TakeCensus(ctx)
+	if err != nil {
+		return "", fmt.Errorf("device for %s: %w", addr.Unmap(), err)
+	}
+	return c.Covering(ctx, addr)
+}
+
+// A Census is what devices and addresses there were at one moment.
+type Census struct {
+	links     []Link
+	addresses []Address
+	routes    []Route // read when they are needed
+	routed    bool
+}
+
+// TakeCensus asks the kernel.
+func TakeCensus(ctx context.Context) (*Census, error) {
 	links, err := Links(ctx)
 	if err != nil {
-		return "", fmt.Errorf("device for %s: %w", addr, err)
+		return nil, err
 	}
 	addresses, err := Addresses(ctx)
 	if err != nil {
-		return "", fmt.Errorf("device for %s: %w", addr, err)
+		return nil, err
 	}
-	device, err := covering(addr, links, addresses, nil)
+	return &Census{links: links, addresses: addresses}, nil
+}
+
+// Leased is the device that had an address on a lease; empty: none. For good it is
+// another's: a real server has the address on lo.
+func (c *Census) Leased(addr netip.Addr) string {
+	for _, a := range c.addresses {
+		if a.Prefix.Addr() == addr.Unmap() && a.Valid != Forever {
+			return a.Device
+		}
+	}
+	return ""
+}
+
+// Covering is what the function [Covering] says.
+func (c *Census) Covering(ctx context.Context, addr netip.Addr) (string, error) {
+	addr = addr.Unmap()
+	device, err := covering(addr, c.links, c.addresses, nil)
 	if errors.Is(err, ErrMissing) {
 		// Only now: a router may have a million.
-		var routes []Route
-		if routes, err = Routes(ctx); err == nil {
-			device, err = covering(addr, links, addresses, routes)
+		if !c.routed {
+			if c.routes, err = Routes(ctx); err != nil {
+				return "", fmt.Errorf("device for %s: %w", addr, err)
+			}
+			c.routed = true
 		}
+		device, err = covering(addr, c.links, c.addresses, c.routes)
 	}
 	if err != nil {
 		return "", fmt.Errorf("device for %s: %w", addr, err)

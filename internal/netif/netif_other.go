@@ -48,6 +48,9 @@ func RemoveAddress(context.Context, string, netip.Prefix) error { return errors.
 // SetUp is for Linux only.
 func SetUp(context.Context, string, bool) error { return errors.ErrUnsupported }
 
+// RenameLink is for Linux only.
+func RenameLink(context.Context, string, string) error { return errors.ErrUnsupported }
+
 // AddTunnel is for Linux only.
 func AddTunnel(context.Context, Tunnel) error { return errors.ErrUnsupported }
 
@@ -76,6 +79,31 @@ func Hold(context.Context, string, netip.Prefix, HoldOptions) (Held, error) {
 
 // Release is for Linux only.
 func Release(context.Context, string, netip.Addr) error { return errors.ErrUnsupported }
+
+// HoldAll is for Linux only.
+func HoldAll(context.Context, []Lease, time.Duration) (Held, error) {
+	return Held{}, errors.ErrUnsupported
+}
+
+// ReleaseAll is for Linux only.
+func ReleaseAll(context.Context, []Lease) error { return errors.ErrUnsupported }
+
+// FindAll is for Linux only.
+func FindAll(context.Context, []Lease) ([]Found, error) { return nil, errors.ErrUnsupported }
+
+// A Census is for Linux only.
+type Census struct{}
+
+// TakeCensus is for Linux only.
+func TakeCensus(context.Context) (*Census, error) { return nil, errors.ErrUnsupported }
+
+// Leased is for Linux only.
+func (*Census) Leased(netip.Addr) string { return "" }
+
+// Covering is for Linux only.
+func (*Census) Covering(context.Context, netip.Addr) (string, error) {
+	return "", errors.ErrUnsupported
+}
 
 // Find is for Linux only.
 func Find(context.Context, string, netip.Addr) (Found, error) {

@@ -104,6 +104,22 @@ func SetUp(ctx context.Context, device string, up bool) error {
 	return nil
 }
 
+// RenameLink gives a device another name. An older kernel (before 6.2) says that one
+// that is up is busy.
+func RenameLink(ctx context.Context, device, name string) error {
+	err := with(ctx, func(h *netlink.Handle) error {
+		link, err := h.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		return h.LinkSetName(link, name)
+	})
+	if err != nil {
+		return fmt.Errorf("rename device %s to %s: %w", device, name, err)
+	}
+	return nil
+}
+
 // AddTunnel makes a tunnel device that receives from anywhere. The kernel loads
 // the module itself if it can, which brings a device of that kind with it (tunl0,
 // sit0, ip6tnl0, gre0, ip6gre0): that one is there is no error, whoever made it.

@@ -3,7 +3,7 @@ package takeover
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,8 +50,16 @@ func newLane(g Group, clock func() time.Duration, say func(director.What)) *lane
 func (l *lane) take(notAfter director.Instant)  { l.put(laneJob{take, time.Duration(notAfter)}) }
 func (l *lane) renew(notAfter director.Instant) { l.put(laneJob{renew, time.Duration(notAfter)}) }
 
-// look has somebody find out whether the addresses went without a Drop.
-func (l *lane) look() { l.put(laneJob{kind: look}) }
+// look has somebody find out whether the addresses went without a Drop; once for all that
+// go before somebody looks.
+func (l *lane) look() {
+	l.mu.Lock()
+	waits := slices.ContainsFunc(l.waiting, func(j laneJob) bool { return j.kind == look })
+	l.mu.Unlock()
+	if !waits {
+		l.put(laneJob{kind: look})
+	}
+}
 
 // drop answers what waits, which is not done any more, before itself.
 func (l *lane) drop() {
@@ -121,7 +129,7 @@ func (l *lane) do(ctx context.Context, j laneJob) {
 	case renew:
 		l.say(l.set(ctx, j.notAfter, false))
 	case drop:
-		err := l.removeAll(ctx)
+		err := removeAll(ctx, l.addresses)
 		l.say(director.Dropped{Group: l.group, OK: err == nil, Detail: text(err)})
 	case look:
 		if l.gone(ctx) {
@@ -134,20 +142,10 @@ func (l *lane) do(ctx context.Context, j laneJob) {
 // fails for one the others keep what they got.
 func (l *lane) set(ctx context.Context, notAfter time.Duration, first bool) director.LeaseSet {
 	result := director.LeaseSet{Group: l.group, Began: director.Instant(l.clock()), OK: true}
-	var failed []error
-	for _, a := range l.addresses {
-		if l.clock() > notAfter {
-			failed = append(failed, netif.ErrLate)
-			break
-		}
-		if _, err := a.Take(ctx, notAfter); err != nil {
-			failed = append(failed, err)
-		}
-	}
-	if len(failed) == 0 {
+	err := l.hold(ctx, notAfter)
+	if err == nil {
 		return result
 	}
-	err := errors.Join(failed...)
 	if first || errors.Is(err, netif.ErrLate) {
 		err = errors.Join(err, l.takeBack(ctx))
 	}
@@ -159,51 +157,13 @@ func (l *lane) set(ctx context.Context, notAfter time.Duration, first bool) dire
 func (l *lane) takeBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), kernelPatience)
 	defer cancel()
-	return l.removeAll(ctx)
-}
-
-func (l *lane) removeAll(ctx context.Context) error {
-	var failed []error
-	for _, a := range l.addresses {
-		if err := a.Stop(ctx); err != nil {
-			failed = append(failed, fmt.Errorf("remove %s: %w", a.Prefix().Addr(), err))
-		}
-	}
-	return errors.Join(failed...)
+	return removeAll(ctx, l.addresses)
 }
 
 // gone tells whether an address is certainly not there.
 func (l *lane) gone(ctx context.Context) bool {
-	for _, a := range l.addresses {
-		if f, err := a.Found(ctx); err == nil && !f.Held {
-			return true
-		}
-	}
-	return false
-}
-
-// found is what an earlier process left of the addresses: held if all of them are
-// there, with what is left of the shortest lease. Some of them, or one that is there
-// for good, are held with nothing left, which has them removed.
-func (l *lane) found(ctx context.Context) director.Found {
-	result := director.Found{Group: l.group}
-	for i, a := range l.addresses {
-		f, err := a.Found(ctx)
-		if err != nil {
-			// Nothing is known: to remove it is right in any case.
-			return director.Found{Group: l.group, Held: true}
-		}
-		left := f.Left
-		if !f.Held || f.Permanent || f.Unusable {
-			left = 0
-		}
-		if i == 0 {
-			result.Left = left
-		}
-		result.Held = result.Held || f.Held
-		result.Left = min(result.Left, left)
-	}
-	return result
+	all, err := find(ctx, l.addresses)
+	return err == nil && slices.ContainsFunc(all, func(f netif.Found) bool { return !f.Held })
 }
 
 func text(err error) string {

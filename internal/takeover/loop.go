@@ -195,10 +195,14 @@ func (l *Loop) begin(ctx context.Context, carrier bool) {
 	l.state = state
 	l.perform(actions)
 	l.step(director.Carrier{Up: carrier})
+	var mine []Group
 	for i, g := range l.o.Director.Groups {
 		if l.mayHold(g) {
-			l.step(l.lanes[i].found(ctx))
+			mine = append(mine, l.o.Groups[i])
 		}
+	}
+	for _, f := range left(ctx, mine) {
+		l.step(f)
 	}
 }
 

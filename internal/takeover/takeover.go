@@ -90,6 +90,16 @@ type Address interface {
 	Found(ctx context.Context) (netif.Found, error)
 }
 
+// A Leased address is held together with its group's others, by few calls to the kernel:
+// hundreds of them one after the other take longer than the fence leaves time for.
+type Leased interface {
+	Address
+	// Want is what the kernel is asked for; see vip.Address.
+	Want(ctx context.Context, look func() (*netif.Census, error)) (netif.Lease, error)
+	// Laid says since when it is held, and on which device; see vip.Address.
+	Laid(began time.Duration, device string)
+}
+
 // Heartbeats carries messages; heartbeat.Cluster does.
 type Heartbeats interface {
 	Send(to string, m director.Message) error

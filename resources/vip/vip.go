@@ -132,27 +132,46 @@ func (r *Address) Lease() time.Duration { return r.lease }
 // that has it on a lease, or the one whose network contains it, as things are now.
 // [netif.ErrMissing] if there is none.
 func (r *Address) Device(ctx context.Context) (string, error) {
+	return r.deviceBy(ctx, func() (*netif.Census, error) { return netif.TakeCensus(ctx) })
+}
+
+func (r *Address) deviceBy(ctx context.Context, look func() (*netif.Census, error)) (string, error) {
 	if r.device != "" {
 		return r.device, nil
 	}
 	if _, on := r.leased(); on != "" {
 		return on, nil
 	}
-	all, err := netif.Addresses(ctx)
+	c, err := look()
 	if err != nil {
 		return "", fmt.Errorf("device of %s: %w", r.prefix, err)
 	}
-	for _, a := range all {
-		// For good it is another's: a real server has the address on lo.
-		if a.Prefix.Addr() == r.prefix.Addr() && a.Valid != netif.Forever {
-			return a.Device, nil
-		}
+	if on := c.Leased(r.prefix.Addr()); on != "" {
+		return on, nil
 	}
-	device, err := netif.Covering(ctx, r.prefix.Addr())
+	device, err := c.Covering(ctx, r.prefix.Addr())
 	if err != nil {
 		return "", fmt.Errorf("%w: write device", err)
 	}
 	return device, nil
+}
+
+// Want is what the kernel is asked for, by who holds several addresses at once and tells
+// each what became of it ([Address.Laid]). look says what there is, where that has to be
+// known. With the error of a device that cannot be told, all but the device is there.
+func (r *Address) Want(ctx context.Context, look func() (*netif.Census, error)) (netif.Lease, error) {
+	device, err := r.deviceBy(ctx, look)
+	return netif.Lease{Device: device, Prefix: r.prefix, Label: r.label, Lifetime: r.lease}, err
+}
+
+// Laid takes in that the address was held from a moment on, by [netif.Boottime], on a
+// device. Without a device it may be held or not, and the device be gone; at the moment
+// 0 it is not held.
+func (r *Address) Laid(began time.Duration, device string) {
+	if device == "" && began != 0 {
+		began, _ = r.leased()
+	}
+	r.lay(began, device)
 }
 
 // leased is when the last lease began, and on which device.
@@ -219,15 +238,11 @@ func (r *Address) Renew(ctx context.Context) error {
 // error the device does not have it.
 func (r *Address) Stop(ctx context.Context) error {
 	device, err := r.Device(ctx)
-	switch {
-	case errors.Is(err, netif.ErrMissing):
-		_, on := r.leased()
-		r.lay(0, on)
-		return nil // No device has it, none would get it.
-	case err != nil:
+	if err != nil && !errors.Is(err, netif.ErrMissing) {
 		return err
 	}
-	if err := netif.Release(ctx, device, r.prefix.Addr()); err != nil {
+	// Also where no device has it and none would get it: one may have been renamed.
+	if err := netif.ReleaseAll(ctx, []netif.Lease{{Device: device, Prefix: r.prefix}}); err != nil {
 		return err
 	}
 	r.lay(0, "")

@@ -1,0 +1,142 @@
+package netif_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/monitord/monitord/internal/netif"
+	"github.com/monitord/monitord/internal/netif/netiftest"
+)
+
+// hundreds are addresses of both kinds for a device.
+func hundreds(device string, count int) []netif.Lease {
+	var all []netif.Lease
+	for i := range count {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(i / 250), byte(1 + i%250)}), 32)
+		if i%3 == 2 {
+			p = netip.MustParsePrefix(fmt.Sprintf("fd00::%x/128", i+1))
+		}
+		all = append(all, netif.Lease{Device: device, Prefix: p, Lifetime: time.Minute})
+	}
+	return all
+}
+
+// held counts those of the leases that a device has.
+func held(ctx context.Context, t *testing.T, all []netif.Lease) (count int) {
+	t.Helper()
+	found, err := netif.FindAll(ctx, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		if f.Held && !f.Unusable {
+			count++
+			if f.Left < 50*time.Second || f.Left > time.Minute || f.Permanent {
+				t.Errorf("found: %+v", f)
+			}
+		}
+	}
+	return count
+}
+
+// Hundreds of addresses are held, renewed, found and removed.
+func TestHoldAll(t *testing.T) {
+	netiftest.New(t).Do(func(ctx context.Context) error {
+		all := hundreds("lo", 300)
+		for range 2 {
+			if _, err := netif.HoldAll(ctx, all, 0); err != nil {
+				return err
+			}
+			if n := held(ctx, t, all); n != 300 {
+				t.Errorf("held: %d of 300", n)
+			}
+		}
+		if err := netif.ReleaseAll(ctx, all[100:]); err != nil {
+			return err
+		}
+		if n := held(ctx, t, all); n != 100 {
+			t.Errorf("held after a removal of 200: %d", n)
+		}
+		return netif.ReleaseAll(ctx, all)
+	})
+}
+
+// What fails keeps nothing else from being held, and is told, not hundreds of times.
+func TestHoldAllButSome(t *testing.T) {
+	netiftest.New(t).Do(func(ctx context.Context) error {
+		all := append(hundreds("nope", 100), hundreds("lo", 300)[100:]...)
+		_, err := netif.HoldAll(ctx, all, 0)
+		if !errors.Is(err, netif.ErrMissing) || len(err.Error()) > 500 {
+			t.Errorf("error of a hundred addresses: %v", err)
+		}
+		if n := held(ctx, t, all[100:]); n != 200 {
+			t.Errorf("held: %d of 200", n)
+		}
+		return netif.ReleaseAll(ctx, all)
+	})
+}
+
+// Too late is too late for all of them.
+func TestHoldAllLate(t *testing.T) {
+	netiftest.New(t).Do(func(ctx context.Context) error {
+		all := hundreds("lo", 300)
+		for _, after := range []time.Duration{-1, 200 * time.Microsecond} { // before, and in its midst
+			if _, err := netif.HoldAll(ctx, all, netif.Boottime()+after); !errors.Is(err, netif.ErrLate) {
+				t.Errorf("%s: %v", after, err)
+			}
+			if n := held(ctx, t, all); n != 0 {
+				t.Errorf("%s: %d are held", after, n)
+			}
+		}
+		return nil
+	})
+}
+
+// An address goes with a device that is renamed. Who releases it, knowing the device by
+// its old name, must not believe that it is gone.
+func TestReleaseFromRenamedDevice(t *testing.T) {
+	netiftest.New(t).Do(func(ctx context.Context) error {
+		// Without a carrier, but with neighbours.
+		if err := netif.AddSwitch(ctx, "eth0"); err != nil {
+			return err
+		}
+		all := hundreds("eth0", 6)
+		if _, err := netif.HoldAll(ctx, all, 0); err != nil {
+			return err
+		}
+		if err := netif.RenameLink(ctx, "eth0", "lan0"); err != nil {
+			return err
+		}
+		found, err := netif.FindAll(ctx, all)
+		if err != nil {
+			return err
+		}
+		for _, f := range found {
+			if !f.Held || !f.Unusable {
+				t.Errorf("found under the other name: %+v", f)
+			}
+		}
+		if err := netif.ReleaseAll(ctx, all); err != nil {
+			return err
+		}
+		if n := held(ctx, t, hundreds("lan0", 6)); n != 0 {
+			t.Errorf("%d of 6 are there", n)
+		}
+		// What is there for good is somebody else's.
+		other := netif.Add{Device: "lan0", Prefix: all[0].Prefix}
+		if err := netif.AddAddress(ctx, other); err != nil {
+			return err
+		}
+		if err := netif.ReleaseAll(ctx, all); err != nil {
+			return err
+		}
+		if find(ctx, t, "lan0", other.Prefix.Addr().String()) == nil {
+			t.Error("another's address was removed")
+		}
+		return nil
+	})
+}
