@@ -12,6 +12,7 @@ import (
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/director"
+	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/takeover"
 	"github.com/monitord/monitord/internal/transition"
 )
@@ -65,6 +66,35 @@ func TestWatchdogEndsWithTheLoop(t *testing.T) {
 	if !slices.Equal(d.events, []string{"disarmed"}) {
 		t.Errorf("after the loop: %v", d.events)
 	}
+}
+
+// Who ends for the next process renews the leases until the disk has what it needs.
+func TestASlowDiskCostsNoLease(t *testing.T) {
+	writing, goOn := make(chan struct{}), make(chan struct{})
+	d := &daemon{cluster: aCluster(), poolState: keeping(func(lvs.Memory) error {
+		close(writing)
+		<-goOn
+		return nil
+	}, 0, quietLog())}
+	d.cluster.tell = transition.New(nil, d.cluster.told)
+	d.poolState.mu.Lock()
+	d.poolState.value = &lvs.Memory{}
+	d.poolState.mu.Unlock()
+	ended := d.startGroups(t.Context())
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		d.leaveGroups(ended)
+	}()
+	<-writing
+	select {
+	case <-ended:
+		t.Error("the loop ended while the disk was written")
+	default:
+	}
+	close(goOn)
+	<-left
+	<-ended
 }
 
 // What happens last, as at every end, is told as well.

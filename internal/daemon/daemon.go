@@ -216,33 +216,39 @@ func (d *daemon) run(ctx context.Context) error {
 	parts.Go(func() { d.serve(serving) })
 	parts.Go(func() { d.hangups(serving) })
 	parts.Go(func() { d.tend(serving) })
-	testing, stopTesting := context.WithCancel(serving)
-	defer stopTesting()
-	groupsEnded := d.startGroups(serving) // first: what is left of a lease does not wait
-	engineEnded := d.startEngine(testing)
+	governing, stopGoverning := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopGoverning()
+	groupsEnded := d.startGroups(governing) // first: what is left of a lease does not wait
+	engineEnded := d.startEngine(serving)
 	started.Info("started")
 	if d.Started != nil {
 		d.Started()
 	}
 	leave := d.untilEnd(ctx)
-	if leave && d.cluster != nil {
-		// Alerts may take seconds, and the leases, which nobody renews afterwards, do not.
-		stopTesting()
-		awaitEngine(engineEnded, d.Log)
-		d.cluster.endAlerts()
-	}
-	if d.cluster != nil {
-		d.cluster.end(leave, groupsEnded)
-	}
-	if leave {
-		d.leaveTable()
+	if d.cluster != nil && !leave {
+		d.cluster.end(false, groupsEnded) // first: the other director waits for it
 	}
 	stopServing()
 	awaitEngine(engineEnded, d.Log)
 	parts.Wait()
+	if leave {
+		d.leaveTable()
+	}
+	if d.cluster != nil && leave {
+		d.leaveGroups(groupsEnded)
+	}
+	stopGoverning()
 	err := d.end(leave)
 	d.Log.Info("ended")
 	return err
+}
+
+// leaveGroups leaves them to the next process. From then on nobody renews the leases, so
+// whatever may take seconds, as alerts and a slow disk do, is done before.
+func (d *daemon) leaveGroups(ended <-chan struct{}) {
+	d.cluster.endAlerts()
+	_ = d.poolState.close() // Its error is the end's as well.
+	d.cluster.end(true, ended)
 }
 
 // end closes what outlives the parts.

@@ -25,9 +25,11 @@ type keeper[T any] struct {
 	saver *state.Saver
 	log   logrus.FieldLogger
 
-	mu    sync.Mutex // protects what follows
-	value *T         // nil before the first
-	late  bool       // it was said that writing takes too long
+	mu     sync.Mutex // protects what follows
+	value  *T         // nil before the first
+	late   bool       // it was said that writing takes too long
+	closed bool
+	last   error // of the last write, after close
 }
 
 // newKeeper returns a keeper that also writes every refresh, so that the document's
@@ -72,7 +74,11 @@ func (k *keeper[T]) keep(value T) {
 	}
 	k.mu.Lock()
 	k.value = &value
+	closed := k.closed
 	k.mu.Unlock()
+	if closed {
+		return
+	}
 	k.saver.Mark()
 	ctx, cancel := context.WithTimeout(context.Background(), writePatience)
 	defer cancel()
@@ -86,12 +92,24 @@ func (k *keeper[T]) keep(value T) {
 	}
 }
 
-// close writes the last value.
+// close writes the last value. Once more it only tells how that went: a disk that hangs
+// is waited for once, and not by what comes later.
 func (k *keeper[T]) close() error {
 	if k == nil || k.saver == nil {
 		return nil
 	}
+	k.mu.Lock()
+	closed, last := k.closed, k.last
+	k.closed = true
+	k.mu.Unlock()
+	if closed {
+		return last
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	return k.saver.Close(ctx)
+	err := k.saver.Close(ctx)
+	k.mu.Lock()
+	k.last = err
+	k.mu.Unlock()
+	return err
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync/atomic"
@@ -41,6 +42,37 @@ func TestKeeperDoesNotWaitForAHungDisk(t *testing.T) {
 		if len(written) == 0 || written[len(written)-1] != 3 || slices.Contains(written, 2) && written[0] == 2 {
 			t.Errorf("written %v, want 3 at last", written)
 		}
+	})
+}
+
+// TestKeeperWaitsForAHungDiskOnce at the end, however much comes after.
+func TestKeeperWaitsForAHungDiskOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := make(chan struct{})
+		log, _ := test.NewNullLogger()
+		k := keeping(func(int) error {
+			<-hung
+			return nil
+		}, 0, log)
+		began := time.Now()
+		if err := k.close(); err != nil {
+			t.Errorf("nothing to write: %v", err)
+		}
+		k = keeping(func(int) error {
+			<-hung
+			return nil
+		}, 0, log)
+		k.keep(1)
+		for range 3 {
+			if err := k.close(); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("close: %v", err)
+			}
+			k.keep(2)
+		}
+		if took := time.Since(began); took != writePatience+closePatience {
+			t.Errorf("it took %s, want %s", took, writePatience+closePatience)
+		}
+		close(hung)
 	})
 }
 
