@@ -13,7 +13,7 @@ const module = "github.com/monitord/monitord"
 // floors gives each package its floor; a package may import lower floors only,
 // or packages named with it in neighbours. CONTRIBUTING.md draws the house.
 var floors = map[string]int{
-	"internal/plugin": 0, "internal/watch": 0, "internal/period": 0, "internal/director": 0, "internal/director/sim": 1,
+	"internal/plugin": 0, "internal/watch": 0, "internal/period": 0, "internal/director": 0, "internal/director/sim": 1, "internal/timeup": 0,
 
 	"monitors": 1, "alerts": 1, "resources": 1,
 	"monitors/monitortest": 2, "monitors/netprobe": 3, "alerts/alerttest": 2, "resources/resourcetest": 2,

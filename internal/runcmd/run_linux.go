@@ -1,6 +1,7 @@
 package runcmd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -131,7 +132,7 @@ func (p *process) wait(ctx context.Context) (Result, error) {
 	case <-p.exited:
 	case <-ctx.Done():
 		r.TimedOut = true
-		if !p.endGroup(p.exited) {
+		if !p.endGroup(p.exited) && !p.dies() {
 			return p.abandon(r)
 		}
 	}
@@ -184,6 +185,39 @@ func (p *process) endGroup(happened <-chan struct{}) bool {
 		}
 	}
 	return false
+}
+
+// unscheduled is how long a killed process may take that waits for nothing but the
+// processor.
+const unscheduled = time.Minute
+
+// dies waits for a leader that was killed some time ago. On a machine that is busy
+// with others neither its death nor our hearing of it is a matter of the grace; it
+// reports false if the process hangs in the kernel.
+func (p *process) dies() bool {
+	end := time.NewTimer(unscheduled)
+	defer end.Stop()
+	look := time.NewTicker(p.Grace)
+	defer look.Stop()
+	for {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)); err != nil || hangs(stat) {
+			return false
+		}
+		select {
+		case <-p.exited:
+			return true
+		case <-end.C:
+			return false
+		case <-look.C:
+		}
+	}
+}
+
+// hangs tells from /proc/PID/stat (proc_pid_stat(5)) whether a process sleeps where
+// no signal reaches it. Its name, in brackets, may be anything.
+func hangs(stat []byte) bool {
+	_, rest, found := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
+	return found && bytes.HasPrefix(rest, []byte("D"))
 }
 
 // signal reaches every process of the group. The leader is not reaped yet, so

@@ -50,7 +50,7 @@ type Command struct {
 	MaxOutput int
 	// Grace is how long the group may take to obey SIGTERM; 0 means
 	// DefaultGrace. Run returns at most about twice this time after its context
-	// ended.
+	// ended, unless the machine does not let those run that it killed.
 	Grace time.Duration
 	// Linger is how long after the leader's end other members of its group may
 	// go on writing to the pipe before they are ended; 0 means DefaultLinger.

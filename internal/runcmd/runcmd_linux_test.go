@@ -16,16 +16,19 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/monitord/monitord/internal/timeup"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// shell is a command that runs a script; quick limits keep the tests short.
+// shell is a command that runs a script; a quick limit keeps the tests short. What
+// ends by itself may take its time.
 func shell(script string) Command {
 	return Command{
 		Path: "/bin/sh", Args: []string{"sh", "-c", script},
 		Env:   []string{"PATH=/usr/bin:/bin"},
-		Grace: 100 * time.Millisecond, Linger: 100 * time.Millisecond,
+		Grace: 100 * time.Millisecond, Linger: time.Minute,
 	}
 }
 
@@ -67,7 +70,7 @@ func newRoll(t *testing.T) roll {
 // effect a moment after it was sent.
 func (r roll) allGone(t *testing.T) {
 	t.Helper()
-	if err := r.file.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := r.file.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if rest, err := io.ReadAll(r.file); err != nil {
@@ -165,36 +168,43 @@ func TestNotRun(t *testing.T) {
 }
 
 // hang never ends by itself and holds the pipe.
-const hang = "while :; do sleep 30; done"
+const hang = "while :; do sleep 300; done"
 
+// The time is up when the script has said that it is ready for that.
 func TestTimeout(t *testing.T) {
+	const stopped = "until grep -q '^State:[[:space:]]*T' /proc/$$/status; do :; done"
 	tests := []struct {
 		name, script string
 		signal       syscall.Signal
 	}{
-		{"obeys", hang, syscall.SIGTERM},
-		{"ignores SIGTERM", "trap '' TERM; " + hang, syscall.SIGKILL},
-		{"stopped", "kill -STOP $$", syscall.SIGKILL},
-		{"child ignores SIGTERM", "(trap '' TERM; sleep 30) & wait", syscall.SIGTERM},
-		{"child without the pipe ignores SIGTERM", "(trap '' TERM; sleep 30) >/dev/null 2>&1 & wait", syscall.SIGTERM},
+		{"obeys", "echo >$READY; " + hang, syscall.SIGTERM},
+		{"ignores SIGTERM", "trap '' TERM; echo >$READY; " + hang, syscall.SIGKILL},
+		{"stopped", "(" + stopped + "; echo >$READY) & kill -STOP $$", syscall.SIGKILL},
+		{"child ignores SIGTERM", "(trap '' TERM; echo >$READY; sleep 300) & wait", syscall.SIGTERM},
+		{"child without the pipe ignores SIGTERM", "(trap '' TERM; echo >$READY; sleep 300) >/dev/null 2>&1 & wait", syscall.SIGTERM},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-			defer cancel()
+			ready := filepath.Join(t.TempDir(), "ready")
+			ctx := timeup.AtWord(t, ready)
 			group := newRoll(t)
+			c := shell("exec 3>" + group.path + "; " + tt.script)
+			c.Env = append(c.Env, "READY="+ready)
 			begun := time.Now()
-			r := run(ctx, t, shell("exec 3>"+group.path+"; "+tt.script))
+			r := run(ctx, t, c)
 			group.allGone(t)
 			if !r.TimedOut || r.Signal != tt.signal {
 				t.Errorf("got %+v, want a time-out by %v", r, tt.signal)
 			}
-			if took := time.Since(begun); took > 10*time.Second {
+			if took := time.Since(begun); took > 2*time.Minute {
 				t.Errorf("took %v", took)
 			}
 		})
 	}
 }
+
+// shortly is how long those may hold the pipe who would do so for ever.
+const shortly = 100 * time.Millisecond
 
 func TestForkedChildHoldsPipe(t *testing.T) {
 	for name, script := range map[string]string{
@@ -203,7 +213,9 @@ func TestForkedChildHoldsPipe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			group := newRoll(t)
-			r := run(t.Context(), t, shell("exec 3>"+group.path+"; "+script))
+			c := shell("exec 3>" + group.path + "; " + script)
+			c.Linger = shortly
+			r := run(t.Context(), t, c)
 			group.allGone(t)
 			if r.Exit != 1 || !r.Leftover || r.TimedOut || !bytes.HasSuffix(r.Output, []byte("done\n")) {
 				t.Errorf("got %+v", r)
@@ -224,7 +236,9 @@ func TestEscapedChildHoldsPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = hold.Close() }()
-	r := run(t.Context(), t, shell("setsid cat <"+fifo+" & echo done"))
+	c := shell("setsid cat <" + fifo + " & echo done")
+	c.Linger = shortly
+	r := run(t.Context(), t, c)
 	if !r.Leftover || !bytes.HasSuffix(r.Output, []byte("done\n")) {
 		t.Errorf("got %+v", r)
 	}
@@ -261,13 +275,34 @@ func TestLargeOutput(t *testing.T) {
 }
 
 func TestEndlessOutputIsStopped(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	c := shell("exec yes")
+	ready := filepath.Join(t.TempDir(), "ready")
+	ctx := timeup.AtWord(t, ready)
+	// More than what the pipe holds was read by then.
+	c := shell("yes | (head -c 100000; echo >" + ready + "; exec cat)")
 	c.MaxOutput = 10
 	r := run(ctx, t, c)
 	if !r.TimedOut || string(r.Output) != "y\ny\ny\ny\ny\n" || r.Dropped == 0 {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// What was killed and is not gone is given up only if it hangs in the kernel: one
+// that did not get the processor yet ends by itself.
+func TestHangs(t *testing.T) {
+	for stat, want := range map[string]bool{
+		"12 (sh) D 1 12 12 0":     true,
+		"12 (sh) R 1 12 12 0":     false,
+		"12 (sh) S 1 12 12 0":     false,
+		"12 (sh) Z 1 12 12 0":     false,
+		"12 (a) D b) Z 1 12 12 0": false,
+		"12 (a) Z b) D 1 12 12 0": true,
+		"":                        false,
+		"12 (sh)":                 false,
+		"12 (sh) ":                false,
+	} {
+		if got := hangs([]byte(stat)); got != want {
+			t.Errorf("%q: %t, want %t", stat, got, want)
+		}
 	}
 }
 
