@@ -61,7 +61,7 @@ func build(c Config, _ resources.Site) (resources.Resource, error) {
 	if !slices.Contains(kinds(), filepath.Ext(name)) {
 		name += ".service" // systemctl does the same.
 	}
-	return &Unit{name: name, systemctl: c.Systemctl}, nil
+	return &Unit{name: name, systemctl: c.Systemctl, lastCall: lastCall}, nil
 }
 
 // notOfUnits is what systemd.unit(5) does not allow in the name of a unit.
@@ -79,7 +79,10 @@ func kinds() []string {
 }
 
 // A Unit is the resource.
-type Unit struct{ name, systemctl string }
+type Unit struct {
+	name, systemctl string
+	lastCall        time.Duration
+}
 
 const (
 	// grace is how long systemctl may take to obey SIGTERM when its time is up.
@@ -125,7 +128,7 @@ func (u *Unit) undo(ctx context.Context) error {
 	var options []string
 	if ctx.Err() != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastCall)
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), u.lastCall)
 		defer cancel()
 		options = []string{"--no-block"}
 	}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/monitord/monitord/internal/plugin"
+	"github.com/monitord/monitord/internal/timeup"
 	"github.com/monitord/monitord/resources"
 	"github.com/monitord/monitord/resources/resourcetest"
 )
@@ -172,10 +173,9 @@ func TestFailures(t *testing.T) {
 		wantError(t, r.Stop(ctx), "stop refusing.service: systemctl: exit status 4, it is active (running)", "Operation refused")
 	})
 	t.Run("stop hangs", func(t *testing.T) {
-		r := built(t, machine(t, "stubborn.service"), "stubborn")
-		short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-		defer cancel()
-		err := r.Stop(short)
+		dir := machine(t, "stubborn.service")
+		r := built(t, dir, "stubborn")
+		err := r.Stop(timeup.AtWord(t, filepath.Join(dir, "hangs")))
 		wantError(t, err, "stop stubborn.service did not end in time")
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v is no deadline's", err)
@@ -209,9 +209,9 @@ func TestNotUnderstood(t *testing.T) {
 // A start whose time is up is taken back without waiting for it.
 func TestCancelledStartIsTakenBack(t *testing.T) {
 	dir := machine(t, "blocked.service")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	wantError(t, built(t, dir, "blocked").Start(ctx), "start blocked.service did not end in time")
+	r := built(t, dir, "blocked")
+	r.(*Unit).lastCall = time.Minute // for a busy machine
+	wantError(t, r.Start(timeup.AtWord(t, filepath.Join(dir, "hangs"))), "start blocked.service did not end in time")
 	calls, err := os.ReadFile(filepath.Join(dir, "calls"))
 	if err != nil || !strings.Contains(string(calls), "--no-ask-password stop --no-block -- blocked.service\n") {
 		t.Errorf("calls, error %v:\n%s", err, calls)
