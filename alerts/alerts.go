@@ -190,6 +190,11 @@ type (
 	Secret   = plugin.Secret
 )
 
+// A Warner is an alert's configuration struct that warns of itself: the errors are shown by
+// "monitord check" and at the start, each at the key that [BadKey] named, and stop
+// nothing. It is asked after an alert was built of it.
+type Warner = plugin.Warner
+
 // BadKey returns an error about one key of the alert's configuration.
 func BadKey(key, format string, args ...any) error { return plugin.BadKey(key, format, args...) }
 

@@ -129,6 +129,11 @@ type (
 	Secret   = plugin.Secret
 )
 
+// A Warner is a monitor's configuration struct that warns of itself: the errors are shown by
+// "monitord check" and at the start, each at the key that [BadKey] named, and stop
+// nothing. It is asked after a monitor was built of it.
+type Warner = plugin.Warner
+
 // BadKey returns an error about one key of the monitor's configuration.
 func BadKey(key, format string, args ...any) error { return plugin.BadKey(key, format, args...) }
 

@@ -114,6 +114,11 @@ type (
 	Secret   = plugin.Secret
 )
 
+// A Warner is a resource's configuration struct that warns of itself: the errors are shown by
+// "monitord check" and at the start, each at the key that [BadKey] named, and stop
+// nothing. It is asked after a resource was built of it.
+type Warner = plugin.Warner
+
 // BadKey returns an error about one key of the resource's configuration.
 func BadKey(key, format string, args ...any) error { return plugin.BadKey(key, format, args...) }
 

@@ -4,13 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/dial"
 	"github.com/monitord/monitord/internal/wording"
 )
 
@@ -77,7 +77,7 @@ func (c Config) encryption(host, port string) (encryption, error) {
 	switch c.TLS {
 	case "":
 		switch {
-		case loopback(host):
+		case dial.Loopback(host):
 			return inClear, nil
 		case port == "465": // submissions, RFC 8314 section 3.3
 			return implicitTLS, nil
@@ -91,16 +91,6 @@ func (c Config) encryption(host, port string) (encryption, error) {
 		return startTLS, nil
 	}
 	return inClear, alerts.BadKey("tls", "%q is not one of \"starttls\", \"tls\" and \"none\"", c.TLS)
-}
-
-// loopback reports whether nobody but this machine sees what is sent to host.
-func loopback(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.Unmap().IsLoopback()
-	}
-	// RFC 6761 section 6.3.
-	name := strings.TrimSuffix(strings.ToLower(host), ".")
-	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
 func (c Config) tlsConfig(host string) (*tls.Config, error) {
@@ -131,7 +121,7 @@ func (c Config) checkLogin(s *server) error {
 		return alerts.BadKey("user", "is missing: there is a password but nobody to log in as")
 	case c.Password == "":
 		return alerts.BadKey("password", "is missing for the user %q: add password or password_file", c.User)
-	case s.encryption == inClear && !loopback(s.host):
+	case s.encryption == inClear && !dial.Loopback(s.host):
 		return alerts.BadKey("tls", "\"none\" would send the password in clear to %s: use \"starttls\" or \"tls\"", s.addr)
 	}
 	return nil

@@ -57,17 +57,23 @@
 //
 // The URL is a secret, for those of chats hold the right to write there. It is in no
 // log, status or error; what an error tells is its host.
+//
+// With an http:// URL that is not on this machine, token, routing_key and what headers
+// has to log in with go over the network in the clear: "monitord check" warns of it.
 package webhook
 
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"text/template"
 	"time"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/dial"
 	"github.com/monitord/monitord/internal/wording"
 )
 
@@ -122,6 +128,31 @@ func build(c Config, site alerts.Site) (alerts.Alert, error) {
 	}
 	h.secrets = h.collectSecrets()
 	return h, nil
+}
+
+// Warnings implements [alerts.Warner]. The signature is made for the clear, and whether
+// the URL holds a secret only its owner knows.
+func (c Config) Warnings() (all []error) {
+	u, err := url.Parse(c.URL.Reveal())
+	if err != nil || u.Scheme != "http" || dial.Loopback(u.Hostname()) {
+		return nil
+	}
+	warn := func(key string) {
+		all = append(all, alerts.BadKey(key, "goes to %s in the clear, for everybody on the way to read: write an https:// URL", u.Host))
+	}
+	if c.Token != "" {
+		warn("token")
+	}
+	if c.RoutingKey != "" {
+		warn("routing_key")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		switch http.CanonicalHeaderKey(name) {
+		case "Authorization", "Proxy-Authorization", "Cookie":
+			warn("headers." + name)
+		}
+	}
+	return all
 }
 
 // Send implements [alerts.Alert].

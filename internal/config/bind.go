@@ -183,12 +183,17 @@ func (b *binder) complain(n *node, key string, err error, prefix ...string) {
 	if err == nil || errors.Is(err, errBound) {
 		return
 	}
+	each(n, key, err, b.problem, prefix...)
+}
+
+// each says every error of err at its place.
+func each(n *node, key string, err error, say func(at place, format string, args ...any), prefix ...string) {
 	for _, e := range branches(err) {
 		if blamed, ok := errors.AsType[*plugin.KeyError](e); ok {
-			b.problem(n.blamed(blamed.Key), "%s: %s", strings.Join(append(prefix, blamed.Key), ""), oneLine(blamed.Err.Error()))
+			say(n.blamed(blamed.Key), "%s: %s", strings.Join(append(prefix, blamed.Key), ""), oneLine(blamed.Err.Error()))
 			continue
 		}
-		b.problem(n.value, "%s: %s", key, oneLine(e.Error()))
+		say(n.value, "%s: %s", key, oneLine(e.Error()))
 	}
 }
 

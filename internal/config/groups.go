@@ -289,10 +289,12 @@ func (b *builder) buildResource(t *pluginTable) (r resources.Resource, err error
 		StateDir: g.StateDir, LogDir: g.LogDir, ConfigDir: g.ConfigDir,
 		Hostname: b.host.Hostname, Table: table{b.pool, b.host.Table},
 	}
-	return resources.Build(t.kind, site, func(into any) error {
+	r, err = resources.Build(t.kind, site, func(into any) error {
 		b.leaseDefault(into)
 		return bind(into)
 	})
+	b.heed(t, err)
+	return r, err
 }
 
 // leaseDefault makes the cluster's lease the default of a resource's.

@@ -73,6 +73,19 @@ func (b *builder) failed(t *pluginTable, n *node, err error) {
 	b.complain(n, t.contract+" "+t.kind, err)
 }
 
+// heed passes on what the configuration of a plugin that was built has to say.
+func (b *builder) heed(t *pluginTable, err error) {
+	warner, ok := t.bound.(plugin.Warner)
+	if err != nil || !ok {
+		return
+	}
+	for _, warning := range warner.Warnings() {
+		if warning != nil {
+			each(t.node, t.contract+" "+t.kind, warning, b.warning)
+		}
+	}
+}
+
 // guard makes an error of a plugin's panic.
 func guard(err *error) {
 	if p := recover(); p != nil {
@@ -154,16 +167,20 @@ func declinesHosts(bound any) bool {
 func (b *builder) buildMonitor(t *pluginTable) (m monitors.Monitor, err error) {
 	defer guard(&err)
 	g := &b.site.Global
-	return monitors.Build(t.kind, monitors.Site{Path: g.MonDir, StateDir: g.StateDir, LogDir: g.LogDir, ConfigDir: g.ConfigDir, Compat: g.Compat}, b.bind(t))
+	m, err = monitors.Build(t.kind, monitors.Site{Path: g.MonDir, StateDir: g.StateDir, LogDir: g.LogDir, ConfigDir: g.ConfigDir, Compat: g.Compat}, b.bind(t))
+	b.heed(t, err)
+	return m, err
 }
 
 func (b *builder) buildAlert(t *pluginTable) (a alerts.Alert, err error) {
 	defer guard(&err)
 	g := &b.site.Global
-	return alerts.Build(t.kind, alerts.Site{
+	a, err = alerts.Build(t.kind, alerts.Site{
 		Path: g.AlertDir, StateDir: g.StateDir, LogDir: g.LogDir, ConfigDir: g.ConfigDir,
 		Hostname: b.host.Hostname, Pool: b.pool, Log: b.host.Log,
 	}, b.bind(t))
+	b.heed(t, err)
+	return a, err
 }
 
 // action builds one alert of a watch; messages says that this list sends

@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -45,6 +46,20 @@ type probeStep struct {
 	Send string `toml:"send"`
 }
 
+// Warnings implements [monitors.Warner].
+func (c *probeConfig) Warnings() []error {
+	switch c.Password {
+	case "plain":
+		return []error{
+			monitors.BadKey("password", "is plain\nto see"), monitors.BadKey("tls.server_name", "is of no use then"),
+			nil, errors.Join(errors.New("one of all"), errors.New("another of all")),
+		}
+	case "panic":
+		panic("out of words")
+	}
+	return nil
+}
+
 type probe struct{ probeConfig }
 
 func (probe) Check(context.Context, monitors.Request) (monitors.Result, error) {
@@ -55,6 +70,14 @@ type noteConfig struct {
 	To      []string      `toml:"to"`
 	Subject string        `toml:"subject"`
 	Key     alerts.Secret `toml:"key"`
+}
+
+// Warnings implements [alerts.Warner].
+func (c noteConfig) Warnings() []error {
+	if c.Key == "plain" {
+		return []error{alerts.BadKey("key", "is plain to see")}
+	}
+	return nil
 }
 
 type note struct{ noteConfig }
@@ -91,6 +114,14 @@ func (step) Status(context.Context) (resources.Status, error) { return resources
 type stepConfig struct {
 	Unit string `toml:"unit"`
 	File string `toml:"file"`
+}
+
+// Warnings implements [resources.Warner].
+func (c stepConfig) Warnings() []error {
+	if c.Unit == "plain" {
+		return []error{resources.BadKey("unit", "is plain to see")}
+	}
+	return nil
 }
 
 func buildStep(c stepConfig, _ resources.Site) (resources.Resource, error) {

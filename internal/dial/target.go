@@ -114,3 +114,13 @@ func (t Target) Host() string {
 	}
 	return t.Name
 }
+
+// Loopback reports whether nobody but this machine sees what is sent to host.
+func Loopback(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Unmap().IsLoopback()
+	}
+	// RFC 6761 section 6.3.
+	name := strings.TrimSuffix(strings.ToLower(host), ".")
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}

@@ -98,6 +98,15 @@ func CheckLogin(user string, password monitors.Secret) error {
 	return nil
 }
 
+// InTheClear warns of a password that everybody on the way can read, unless the call is
+// secured by TLS. instead is what to do about it.
+func InTheClear(password monitors.Secret, secured bool, instead string) []error {
+	if password == "" || secured {
+		return nil
+	}
+	return []error{monitors.BadKey("password", "goes to the hosts in the clear, for everybody on the way to read: %s", instead)}
+}
+
 // A Talk is what is said on one call, until the verdict: nil is up.
 type Talk func(ctx context.Context, call *Call) error
 

@@ -102,3 +102,11 @@ func (e *KeyError) Unwrap() error { return e.Err }
 func BadKey(key, format string, args ...any) error {
 	return &KeyError{Key: key, Err: fmt.Errorf(format, args...)}
 }
+
+// A Warner is a plugin's configuration struct that knows what is accepted in it and
+// hardly meant, such as a password that is sent in the clear. Warnings is called once
+// its plugin was built, on the values that the user wrote upon the defaults. Each error
+// is shown to people at its key, best made by [BadKey], and stops nothing.
+type Warner interface {
+	Warnings() []error
+}

@@ -11,6 +11,9 @@
 // It is unknown when it could not be asked, because its name could not be resolved
 // or this machine has no route, no such source address or no socket left.
 //
+// Without tls and starttls the password goes over the network in the clear: "monitord
+// check" warns of it, but for the users anonymous and ftp, whose password is no secret.
+//
 // Defaults: port 21, with tls 990; timeout 10s, limit 32, ip any, verify true.
 package ftp
 
@@ -63,6 +66,14 @@ func build(c config, _ monitors.Site) (monitors.Monitor, error) {
 		return nil, err
 	}
 	return caller.Monitor(c.talk), nil
+}
+
+// Warnings implements [monitors.Warner].
+func (c config) Warnings() []error {
+	if c.User == "anonymous" || c.User == "ftp" {
+		return nil // their password is a mail address, and no secret (RFC 1635, 3)
+	}
+	return dialogue.InTheClear(c.Password, c.TLS || c.StartTLS, "write tls = true or starttls = true")
 }
 
 func (c config) talk(ctx context.Context, call *dialogue.Call) error {

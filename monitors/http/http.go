@@ -24,6 +24,9 @@
 // and so is an endless one that trickles past the timeout: method = "HEAD" asks
 // for none.
 //
+// Without tls, password and what headers has to log in with (Authorization, Cookie) go
+// over the network in the clear: "monitord check" warns of it.
+//
 // Defaults: port 80, with tls 443; path "/", method GET (POST with content),
 // status 2xx-3xx, redirects 0, verify true, timeout 10s, limit 32, ip any,
 // max_body 1048576.
@@ -32,7 +35,10 @@ package http
 import (
 	"context"
 	"fmt"
+	"maps"
+	nethttp "net/http"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/monitord/monitord/internal/dial"
@@ -83,6 +89,24 @@ func build(c config, _ monitors.Site) (monitors.Monitor, error) {
 		return nil, err
 	}
 	return monitors.EachHost(c.Limit, c.Timeout.Std(), p.test), nil
+}
+
+// Warnings implements [monitors.Warner].
+func (c config) Warnings() (all []error) {
+	if c.TLS {
+		return nil
+	}
+	const inTheClear = "goes to the hosts in the clear, for everybody on the way to read: write tls = true"
+	if c.Password != "" {
+		all = append(all, monitors.BadKey("password", inTheClear))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		switch nethttp.CanonicalHeaderKey(name) {
+		case "Authorization", "Proxy-Authorization", "Cookie":
+			all = append(all, monitors.BadKey("headers."+name, inTheClear))
+		}
+	}
+	return all
 }
 
 // probe is the configuration, parsed.

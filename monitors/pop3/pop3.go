@@ -11,6 +11,9 @@
 // unknown when it could not be asked, because its name could not be resolved or
 // this machine has no route, no such source address or no socket left.
 //
+// Without tls and starttls the password goes over the network in the clear: "monitord
+// check" warns of it.
+//
 // Defaults: port 110, with tls 995; timeout 10s, limit 32, ip any, verify true.
 package pop3
 
@@ -64,6 +67,11 @@ func build(c config, _ monitors.Site) (monitors.Monitor, error) {
 		return nil, err
 	}
 	return caller.Monitor(c.talk), nil
+}
+
+// Warnings implements [monitors.Warner].
+func (c config) Warnings() []error {
+	return dialogue.InTheClear(c.Password, c.TLS || c.StartTLS, "write tls = true or starttls = true")
 }
 
 func (c config) talk(ctx context.Context, call *dialogue.Call) error {

@@ -2,8 +2,8 @@
 // password, and can ask for the server's role.
 //
 //	monitor = { type = "redis" }
-//	monitor = { type = "redis", password_file = "/etc/monitord/redis", role = "master" }
-//	monitor = { type = "redis", tls = true, ca_file = "/etc/monitord/ca.pem" }
+//	monitor = { type = "redis", role = "master" }
+//	monitor = { type = "redis", tls = true, ca_file = "/etc/monitord/ca.pem", password_file = "/etc/monitord/redis" }
 //
 // A host is up when it answered PONG within the timeout, and has the role if one is
 // wanted. It is down when it refused, broke off, was silent or answered otherwise:
@@ -12,6 +12,9 @@
 // this machine has no route, no such source address or no socket left. A server that
 // wants a password and was given none (NOAUTH) is unknown too: behind that answer it
 // may as well be loading.
+//
+// Without tls the password goes over the network in the clear: "monitord check" warns of
+// it.
 //
 // It serves for Valkey and whatever else speaks the protocol.
 //
@@ -69,6 +72,11 @@ func build(c config, _ monitors.Site) (monitors.Monitor, error) {
 		return nil, err
 	}
 	return caller.Monitor(c.talk), nil
+}
+
+// Warnings implements [monitors.Warner].
+func (c config) Warnings() []error {
+	return dialogue.InTheClear(c.Password, c.TLS, "write tls = true")
 }
 
 func (c config) check() error {

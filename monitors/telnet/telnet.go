@@ -18,7 +18,8 @@
 // prompt is expected right after the user.
 //
 // Telnet sends the password in the clear. A prompt shows that the server lives;
-// a login is worth that only on a network of one's own.
+// a login is worth that only on a network of one's own, and "monitord check" warns of
+// it.
 //
 // Defaults: port 23, timeout 10s, limit 32, ip any, max_bytes 16384, and the
 // expressions beside Register below.
@@ -78,6 +79,11 @@ type probe struct {
 	caller *dialogue.Caller
 
 	prompt, passwordPrompt, shellPrompt, failure *regexp.Regexp
+}
+
+// Warnings implements [monitors.Warner].
+func (c config) Warnings() []error {
+	return dialogue.InTheClear(c.Password, false, "telnet has no TLS; leave out user and password, the login prompt shows as much of the server")
 }
 
 func newProbe(c config) (*probe, error) {
