@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -166,31 +167,42 @@ func state(w *engine.WatchStatus) string {
 }
 
 func hostCount(w *engine.WatchStatus) string {
-	up := 0
+	up, disabled := 0, 0
 	for _, h := range w.Hosts {
 		if h.State == "up" {
 			up++
 		}
+		if h.Disabled {
+			disabled++
+		}
 	}
-	return fmt.Sprintf("%d/%d up", up, len(w.Hosts))
+	text := fmt.Sprintf("%d/%d up", up, len(w.Hosts))
+	if disabled > 0 {
+		text += fmt.Sprintf(", %d disabled", disabled)
+	}
+	return text
 }
 
-// detail is who is down and why, or why nothing is known.
+// detail is who is down and why, and who is disabled; or why nothing is known.
 func detail(w *engine.WatchStatus) string {
 	if w.Unknown != "" {
 		return clip(firstLine(w.Unknown))
 	}
-	var down []string
+	var down, disabled []string
 	for _, h := range w.Hosts {
-		if h.State == "down" {
+		switch {
+		case h.Disabled: // what it was found before is of no interest
+			disabled = append(disabled, h.Name+" (disabled)")
+		case h.State == "down":
 			down = append(down, fmt.Sprintf("%s (%s)", h.Name, clip(h.Reason)))
 		}
 	}
 	const most = 3
-	if len(down) > most {
-		down = append(down[:most], fmt.Sprintf("and %d more", len(down)-most))
+	all := slices.Concat(down, disabled)
+	if len(all) > most {
+		all = append(all[:most], fmt.Sprintf("and %d more", len(all)-most))
 	}
-	return strings.Join(down, ", ")
+	return strings.Join(all, ", ")
 }
 
 // clip keeps a page that a server sent out of the table; the watch by itself shows it.

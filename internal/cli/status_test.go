@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/monitord/monitord/internal/daemon"
 	"github.com/monitord/monitord/internal/engine"
 )
 
@@ -90,6 +93,34 @@ func TestStatusOfTheFirstResults(t *testing.T) {
 		if got := state(&tt.w); got != tt.want {
 			t.Errorf("%+v is shown as %q, want %q", tt.w, got, tt.want)
 		}
+	}
+}
+
+// TestOverviewMarksWhatIsDisabled: who is not tested is not to be looked for among those
+// that are down, and not to be missed.
+func TestOverviewMarksWhatIsDisabled(t *testing.T) {
+	w := func(name string, disabled bool, hosts ...engine.HostStatus) engine.WatchStatus {
+		return engine.WatchStatus{Group: name, Service: "http", State: "ok", Runs: 1, Disabled: disabled, Hosts: hosts}
+	}
+	host := func(name, state string, disabled bool) engine.HostStatus {
+		return engine.HostStatus{Name: name, State: state, Reason: "refused", Disabled: disabled}
+	}
+	var out strings.Builder
+	printWatches(&out, daemon.Status{Engine: engine.Status{Watches: []engine.WatchStatus{
+		w("a", false, host("a1", "up", false), host("a2", "unknown", true)),
+		w("b", true, host("b1", "unknown", false)),
+		w("c", false, host("c1", "down", true), host("c2", "down", false), host("c3", "up", false)),
+		w("d", false, host("d1", "unknown", true), host("d2", "unknown", true), host("d3", "down", false), host("d4", "unknown", true)),
+	}}})
+	_, table, _ := strings.Cut(out.String(), "\n\n")
+	want := `WATCH   STATE          SINCE  HOSTS               DETAIL
+a:http  ok             -      1/2 up, 1 disabled  a2 (disabled)
+b:http  ok (disabled)  -      0/1 up              
+c:http  ok             -      1/3 up, 1 disabled  c2 (refused), c1 (disabled)
+d:http  ok             -      0/4 up, 3 disabled  d3 (refused), d1 (disabled), d2 (disabled), and 1 more
+`
+	if diff := cmp.Diff(want, table); diff != "" {
+		t.Errorf("the overview (-want +got):\n%s", diff)
 	}
 }
 
