@@ -18,6 +18,7 @@ import (
 
 	"github.com/monitord/monitord/internal/dial/dialtest"
 	"github.com/monitord/monitord/internal/plugin"
+	"github.com/monitord/monitord/internal/timeup"
 	"github.com/monitord/monitord/monitors"
 	"github.com/monitord/monitord/monitors/monitortest"
 )
@@ -473,9 +474,11 @@ func TestSerialsUnreached(t *testing.T) {
 // TestSilentHostsKeepNoMasterWaiting: masters are asked first, for a run may be over
 // before all hosts are.
 func TestSilentHostsKeepNoMasterWaiting(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	good, mute := serve(t, "127.0.0.1", soa(1)), dialtest.ServeDatagrams(t, "127.0.0.1", dialtest.Ignore)
+	ctx := timeup.New(t.Context())
+	good, mute := serve(t, "127.0.0.1", soa(1)), dialtest.ServeDatagrams(t, "127.0.0.1", func([]byte) [][]byte {
+		ctx.End() // The run is over while this host, the last, is asked.
+		return nil
+	})
 	m := mustBuild(t, func(c *config) {
 		c.Query, c.Master, c.Limit, c.Timeout = "example.org", []string{serve(t, "127.0.0.1", soa(1))}, 1, monitors.Duration(time.Minute)
 	})

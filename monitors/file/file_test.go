@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -104,7 +105,9 @@ func TestConformance(t *testing.T) {
 
 // TestConformanceSilent: a file system that does not answer ends no run late. The
 // looks that it holds are the kernel's to end, so here each test ends its own.
-func TestConformanceSilent(t *testing.T) {
+func TestConformanceSilent(t *testing.T) { synctest.Test(t, conformanceSilent) }
+
+func conformanceSilent(t *testing.T) {
 	c := configured(t, nil, "/{host}")
 	m := newMonitor(c, blocked(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -123,7 +126,9 @@ func TestConformanceSilent(t *testing.T) {
 
 // TestLostServer: the timeout makes it down, and one look is left behind, however
 // many runs there are.
-func TestLostServer(t *testing.T) {
+func TestLostServer(t *testing.T) { synctest.Test(t, lostServer) }
+
+func lostServer(t *testing.T) {
 	begun, end := make(chan string, 10), make(chan struct{})
 	c := configured(t, func(c *config) { c.Timeout = monitors.Duration(50 * time.Millisecond) }, "/nfs/a", "/nfs/b")
 	var once sync.Once
