@@ -34,6 +34,10 @@ type Subject struct {
 	// Blocked makes an alert whose destination never answers; its own timeouts
 	// should be 10 s or more. Without it the checks that need it are skipped.
 	Blocked func(t testing.TB) alerts.Alert
+	// NeverFails and NeverWaits say why there is no such alert, for one whose way has
+	// nothing that could refuse, or nobody to wait for: the checks do not apply then,
+	// and are skipped with that reason.
+	NeverFails, NeverWaits string
 	// Adapt changes the suite's events into ones that the alert can handle, if
 	// it knows only certain hosts or groups. It is nil if any will do, and is
 	// not called for the zero event.
@@ -46,7 +50,7 @@ func Run(t *testing.T, s Subject) {
 	for _, c := range checks() {
 		t.Run(c.name, func(t *testing.T) {
 			b := s.prepare(t)
-			if why := c.lacks(b); why != "" {
+			if why := c.lacks(s, b); why != "" {
 				t.Skip(why)
 			}
 			if err := c.verify(t.Context(), b); err != nil {
@@ -91,14 +95,22 @@ const (
 	aBlockedAlert
 )
 
-func (c check) lacks(b bench) string {
+func (c check) lacks(s Subject, b bench) string {
 	switch {
 	case c.needs == aBrokenAlert && b.broken == nil:
-		return "the subject has no broken alert"
+		return absent("broken", s.NeverFails)
 	case c.needs == aBlockedAlert && b.blocked == nil:
-		return "the subject has no blocked alert"
+		return absent("blocked", s.NeverWaits)
 	}
 	return ""
+}
+
+// absent says why a check is left out.
+func absent(what, why string) string {
+	if why == "" {
+		return "the subject has no " + what + " alert"
+	}
+	return "does not apply: " + why
 }
 
 func checks() []check {

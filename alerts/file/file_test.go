@@ -51,6 +51,7 @@ func TestConformance(t *testing.T) {
 			}
 			return newAlert(t, folder, "log")
 		},
+		NeverWaits: "a file on a disk keeps nobody waiting, and one of another kind is refused",
 	})
 }
 

@@ -51,6 +51,8 @@ func TestConformance(t *testing.T) {
 	alerttest.Run(t, alerttest.Subject{
 		New:    func(t testing.TB) alerts.Alert { return newAlert(t, alerts.Site{Log: (&book{}).log}, "") },
 		Broken: func(t testing.TB) alerts.Alert { return newAlert(t, alerts.Site{}, "") },
+
+		NeverWaits: "the daemon's log does not block",
 	})
 }
 

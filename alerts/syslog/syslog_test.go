@@ -122,7 +122,7 @@ func ways() []way {
 			},
 			fullSocket,
 		},
-		{"local stream", localStream, nil, nil},
+		{"local stream", localStream, abandoned, nil},
 		{"udp", udp("127.0.0.1:0"), nil, nil},
 		{"udp IPv6", udp("[::1]:0"), nil, nil},
 		{
@@ -199,6 +199,20 @@ func fullSocket(t testing.TB) func(*Config) {
 	return func(c *Config) { c.Socket, c.Timeout = path, alerts.Duration(time.Minute) }
 }
 
+// abandoned is the socket of a server that listened for a stream and was killed.
+func abandoned(t testing.TB) func(*Config) {
+	path := filepath.Join(socketFolder(t), "log")
+	server, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.SetUnlinkOnClose(false)
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return func(c *Config) { c.Socket = path }
+}
+
 func overTLS(t testing.TB) (func(*Config), chan string) {
 	ca := dialtest.NewAuthority(t)
 	config := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, time.Hour, "127.0.0.1", "logs.example.org")}}
@@ -228,6 +242,8 @@ func TestConformance(t *testing.T) {
 					return change
 				}),
 				Broken: with(w.broken), Blocked: with(w.mute),
+				NeverFails: "a datagram is gone, whether somebody takes it or not",
+				NeverWaits: "the kernel takes a message of this size at once, whether somebody reads it or not",
 			})
 		})
 	}

@@ -38,6 +38,9 @@ type Subject struct {
 	// Silent makes a host that gives no answer at all: the checks on a run's
 	// end need one. Without it they are skipped.
 	Silent func(t testing.TB) string
+	// NeverSilent says why there is no such host, for a monitor that waits for nobody:
+	// the checks do not apply then, and are skipped with that reason.
+	NeverSilent string
 	// WholeGroup is for a monitor that judges the group and not its hosts: its
 	// results name no host.
 	WholeGroup bool
@@ -50,7 +53,11 @@ func Run(t *testing.T, s Subject) {
 	t.Helper()
 	for _, c := range checks() {
 		t.Run(c.name, func(t *testing.T) {
-			if c.silent && s.Silent == nil {
+			switch {
+			case !c.silent || s.Silent != nil:
+			case s.NeverSilent != "":
+				t.Skip("does not apply: " + s.NeverSilent)
+			default:
 				t.Skip("the subject has no silent host")
 			}
 			if err := c.verify(t.Context(), s.prepare(t)); err != nil {

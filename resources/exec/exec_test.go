@@ -90,14 +90,18 @@ func TestConformanceLSB(t *testing.T) {
 }
 
 func TestConformanceHeartbeat(t *testing.T) {
-	resourcetest.Run(t, resourcetest.Subject{New: func(t testing.TB) func() resources.Resource {
-		dir := t.TempDir()
-		folder := filepath.Join(dir, "resource.d")
-		install(t, "Widget", folder)
-		return func() resources.Resource {
-			return built(t, dir, func(c *Config) { c.Program, c.Path, c.Args = "Widget", []string{folder}, []string{"front", "7"} })
+	with := func(fault string) func(testing.TB) func() resources.Resource {
+		return func(t testing.TB) func() resources.Resource {
+			dir := t.TempDir()
+			folder := filepath.Join(dir, "resource.d")
+			install(t, "Widget", folder)
+			write(t, filepath.Join(folder, fault), "", 0o644)
+			return func() resources.Resource {
+				return built(t, dir, func(c *Config) { c.Program, c.Path, c.Args = "Widget", []string{folder}, []string{"front", "7"} })
+			}
 		}
-	}})
+	}
+	resourcetest.Run(t, resourcetest.Subject{New: with("well"), Broken: with("broken"), Blocked: with("blocked")})
 }
 
 // ocfIn builds the agent of testdata, with its file in dir.
@@ -116,14 +120,23 @@ func TestConformanceOCF(t *testing.T) {
 	resourcetest.Run(t, resourcetest.Subject{
 		New:    func(t testing.TB) func() resources.Resource { return ocfIn(t, t.TempDir(), "flag") },
 		Broken: func(t testing.TB) func() resources.Resource { return ocfIn(t, t.TempDir(), "missing/flag") },
+		Blocked: func(t testing.TB) func() resources.Resource {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "blocked"), "", 0o644)
+			return ocfIn(t, dir, "flag")
+		},
 	})
 }
 
 func TestConformanceWithoutStatus(t *testing.T) {
-	resourcetest.Run(t, resourcetest.Subject{New: func(t testing.TB) func() resources.Resource {
-		dir := t.TempDir()
-		return telegram(t, dir)
-	}})
+	with := func(fault string) func(testing.TB) func() resources.Resource {
+		return func(t testing.TB) func() resources.Resource {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "resource.d", fault), "", 0o644)
+			return telegram(t, dir)
+		}
+	}
+	resourcetest.Run(t, resourcetest.Subject{New: with("well"), Broken: with("broken"), Blocked: with("blocked")})
 }
 
 func telegram(t testing.TB, dir string) func() resources.Resource {

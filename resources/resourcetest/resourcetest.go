@@ -36,6 +36,10 @@ type Subject struct {
 	// Blocked is a resource whose Start never comes to an end by itself, as far
 	// as the place decides on it. Without it the checks that need it are skipped.
 	Blocked func(t testing.TB) func() resources.Resource
+	// NeverFails and NeverWaits say why there is no such place, for a resource whose
+	// Start has nothing that could fail, or nothing to wait for: the check does not
+	// apply then, and is skipped with that reason.
+	NeverFails, NeverWaits string
 	// InProcess is for a resource that ends with the process that started it,
 	// so that a restarted daemon has nothing to find.
 	InProcess bool
@@ -48,7 +52,7 @@ func Run(t *testing.T, s Subject) {
 	for _, c := range checks() {
 		t.Run(c.name, func(t *testing.T) {
 			b := s.prepare(t)
-			if why := c.lacks(b); why != "" {
+			if why := c.lacks(s, b); why != "" {
 				t.Skip(why)
 			}
 			if err := c.verify(t.Context(), b); err != nil {
@@ -94,27 +98,35 @@ const (
 	aPersistentResource
 )
 
-func (c check) lacks(b bench) string {
+func (c check) lacks(s Subject, b bench) string {
 	switch c.needs {
 	case nothing:
 	case aBrokenResource:
 		if b.broken == nil {
-			return "the subject has no broken resource"
+			return absent("broken", s.NeverFails)
 		}
 	case aBlockedResource:
 		if b.blocked == nil {
-			return "the subject has no blocked resource"
+			return absent("blocked", s.NeverWaits)
 		}
 	case aLease:
 		if _, ok := b.resource().(resources.Renewer); !ok {
-			return "the resource is not held on a lease"
+			return "does not apply: the resource is not held on a lease"
 		}
 	case aPersistentResource:
 		if b.inProcess {
-			return "the resource ends with its process"
+			return "does not apply: the resource ends with its process"
 		}
 	}
 	return ""
+}
+
+// absent says why a check is left out.
+func absent(what, why string) string {
+	if why == "" {
+		return "the subject has no " + what + " resource"
+	}
+	return "does not apply: " + why
 }
 
 func checks() []check {

@@ -101,9 +101,42 @@ func TestCorrectResourcePasses(t *testing.T) { Run(t, subject()) }
 
 // TestInProcess passes a resource without a lease that ends with its process.
 func TestInProcess(t *testing.T) {
-	Run(t, Subject{InProcess: true, New: func(testing.TB) func() resources.Resource {
-		return func() resources.Resource { return &correct(&place{}).fake }
-	}})
+	bare := func(prepare func(testing.TB) func() resources.Resource) func(testing.TB) func() resources.Resource {
+		return func(t testing.TB) func() resources.Resource {
+			build := prepare(t)
+			return func() resources.Resource { return &build().(*leased).fake }
+		}
+	}
+	s := subject()
+	Run(t, Subject{InProcess: true, New: bare(s.New), Broken: bare(s.Broken), Blocked: bare(s.Blocked)})
+}
+
+// TestWhatDoesNotApply: a check is left out with the reason that the subject gives, and
+// without one for what it lacks; what is there is checked all the same.
+func TestWhatDoesNotApply(t *testing.T) {
+	reasons := func(s Subject) (lacking []string) {
+		for _, c := range checks() {
+			if why := c.lacks(s, s.prepare(t)); why != "" {
+				lacking = append(lacking, why)
+			}
+		}
+		return lacking
+	}
+	full := subject()
+	for _, tt := range []struct {
+		name string
+		s    Subject
+		want []string
+	}{
+		{"all", full, nil},
+		{"all, and reasons", Subject{New: full.New, Broken: full.Broken, Blocked: full.Blocked, NeverFails: "x", NeverWaits: "y"}, nil},
+		{"bare", Subject{New: full.New}, []string{"the subject has no broken resource", "the subject has no blocked resource"}},
+		{"reasons", Subject{New: full.New, NeverFails: "x", NeverWaits: "y"}, []string{"does not apply: x", "does not apply: y"}},
+	} {
+		if got := reasons(tt.s); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
 }
 
 // A wrong resource breaks one rule; breaks is the check that has to notice.
