@@ -12,7 +12,9 @@ import (
 type Digest struct {
 	Watch
 	Cron cron.Schedule
-	Send []watch.Action
+	// Calendar is Cron as it is written: who tells another one from it goes by that.
+	Calendar string
+	Send     []watch.Action
 }
 
 // digestTable is [digest].
@@ -38,7 +40,7 @@ func (b *builder) digest() {
 	} else if s, err := ParseCron(t.Cron); err != nil {
 		b.blame(n, "cron", "cron: %v", err)
 	} else {
-		d.Cron = s
+		d.Cron, d.Calendar = s, t.Cron
 	}
 	if t.Alert.node == nil {
 		b.problem(n.value, "the digest has no alert: nobody is told")

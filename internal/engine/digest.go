@@ -43,9 +43,42 @@ func (e *Engine) digestDue() (wait time.Duration, ok bool) {
 	return max(at.Sub(e.now()), 0) + 10*time.Millisecond, ok
 }
 
-// nextDigest is the first time after another that the calendar has, in the time zone
-// of the daemon; it is called with mu held.
+// A digestCalendar is the calendar of digests that was in force, and since when if it
+// took the place of another; its times before that were nobody's.
+type digestCalendar struct {
+	Cron  string    `json:"cron,omitzero"`
+	Since time.Time `json:"since,omitzero"`
+}
+
+// wantDigests takes over what the site says about digests; it is called with mu held.
+func (e *Engine) wantDigests(now time.Time) {
+	d := e.site.Digest
+	e.set.Digests(now, d != nil)
+	switch {
+	case d == nil:
+		e.calendar = digestCalendar{}
+	case e.calendar.Cron == "": // what is counted begins now, or with an older program
+		e.calendar.Cron = d.Calendar
+	case e.calendar.Cron != d.Calendar:
+		e.calendar = digestCalendar{Cron: d.Calendar, Since: now}
+	}
+}
+
+// recallCalendar takes up the calendar that was in force. A clock that was put back
+// does not put off the digest.
+func (e *Engine) recallCalendar(old digestCalendar, now time.Time) {
+	if old.Since.After(now) {
+		old.Since = now
+	}
+	e.calendar = old
+}
+
+// nextDigest is the first time after another that the calendar in force has, in the
+// time zone of the daemon; it is called with mu held.
 func (e *Engine) nextDigest(after time.Time) time.Time {
+	if after.Before(e.calendar.Since) {
+		after = e.calendar.Since
+	}
 	return schedule.Calendar{Schedule: e.site.Digest.Cron}.Next(after.In(e.now().Location()).Round(0))
 }
 

@@ -49,9 +49,15 @@ func (l *letters) seen() []alerts.Event {
 // site is a site that tells what changed every morning at eight.
 func (l *letters) site(t *testing.T, watches ...config.Watch) *config.Site {
 	t.Helper()
-	morning, err := config.ParseCron("0 8 * * *")
+	return l.siteAt(t, "0 8 * * *", watches...)
+}
+
+// siteAt is a site that tells what changed when a calendar says.
+func (l *letters) siteAt(t *testing.T, text string, watches ...config.Watch) *config.Site {
+	t.Helper()
+	cron, err := config.ParseCron(text)
 	must(t, err)
-	d := &config.Digest{Cron: morning, Send: []watch.Action{{ID: "digest", Name: "mail ops"}}}
+	d := &config.Digest{Cron: cron, Calendar: text, Send: []watch.Action{{ID: "digest", Name: "mail ops"}}}
 	d.Key, d.Actions = watch.Key{Group: "monitord", Service: "digest"}, map[string]alerts.Alert{"digest": l}
 	return &config.Site{Watches: watches, Digest: d}
 }
@@ -200,6 +206,54 @@ func TestAReloadBringsTheDigest(t *testing.T) {
 		l.Reload(bare)
 		time.Sleep(48 * time.Hour)
 		post.want(t, what)
+		l.end()
+	})
+}
+
+// TestAnotherCalendarOfTheDigest: its times before the reload, or the restart, that brought
+// it were nobody's. The next digest comes at its next time, and tells all since the last.
+func TestAnotherCalendarOfTheDigest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, m := minutely()
+		post, store := &letters{}, &fakeStore{}
+		start := func(calendar string) *life {
+			return liveSite(t, Memory{Store: store, MaxAge: 24 * time.Hour}, post.siteAt(t, calendar, w))
+		}
+		l := start("0 8 * * *")
+		m.set(down("w1"))
+		time.Sleep(time.Hour)
+		m.set(down())
+		time.Sleep(14 * time.Hour) // 15:00
+		morning := "01 08:00 0 failing; 1 outage began, 1 ended: web:s w1: 1 outage, 1h0m0s in all, the last until 01:00"
+		post.want(t, morning)
+		m.set(down("w1"))
+		time.Sleep(time.Hour)
+		m.set(down())
+		time.Sleep(time.Hour) // 17:00
+		l.Reload(post.siteAt(t, "0 12 * * *", w))
+		time.Sleep(time.Hour)
+		post.want(t, morning) // not at once, for this noon
+		l.kill()
+		l = start("0 12 * * *")
+		time.Sleep(time.Hour)
+		post.want(t, morning)     // nor because of a restart
+		l.Reload(post.site(t, w)) // and back at 19:00
+		l.Reload(post.siteAt(t, "0 12 * * *", w))
+		time.Sleep(17*time.Hour + time.Minute) // 12:01
+		noon := "02 12:00 0 failing; 1 outage began, 1 ended: web:s w1: 1 outage, 1h0m0s in all, the last until 2000-01-01 16:00"
+		post.want(t, morning, noon)
+		m.set(down("w1"))
+		time.Sleep(time.Hour)
+		m.set(down())
+		time.Sleep(6 * time.Hour) // 19:01
+		l.kill()
+		time.Sleep(time.Hour)
+		l = start("0 18 * * *") // it has passed at 20:01
+		time.Sleep(21 * time.Hour)
+		post.want(t, morning, noon)
+		time.Sleep(time.Hour)
+		evening := "03 18:00 0 failing; 1 outage began, 1 ended: web:s w1: 1 outage, 1h0m0s in all, the last until 2000-01-02 13:01"
+		post.want(t, morning, noon, evening)
 		l.end()
 	})
 }

@@ -66,6 +66,7 @@ type Engine struct {
 	site       *config.Site
 	running    bool
 	skipped    map[watch.Key]watch.Skip // why a watch was not tested at its last turn
+	calendar   digestCalendar
 
 	owners     Owners
 	ownerships int // counts the owners
@@ -180,7 +181,7 @@ func (e *Engine) begin(now time.Time) {
 	e.saver.Store(e.remember())
 	e.beginDowntimes(now)
 	e.takeDuty(now)
-	e.set.Digests(now, e.site.Digest != nil)
+	e.wantDigests(now)
 	e.dispatch(e.set.Start(now))
 	close(e.began)
 	if e.memory.PoolsRemember {
@@ -393,7 +394,7 @@ func (e *Engine) Reload(site *config.Site) {
 	same := e.unchanged(site)
 	e.adopt(site)
 	e.set.Reconfigure(now, machines(site), options(site))
-	e.set.Digests(now, site.Digest != nil)
+	e.wantDigests(now)
 	e.duty = duty
 	if e.running {
 		e.takeDuty(now)

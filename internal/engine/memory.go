@@ -46,6 +46,7 @@ type remembered struct {
 	Words   map[string]time.Time  `json:"words,omitzero"`
 	Quorums map[string]quorumTold `json:"quorums,omitzero"`
 	operatorMemory
+	Digest digestCalendar `json:"digest,omitzero"`
 	// Queue are the alerts that are not delivered yet, in order.
 	Queue savedQueue `json:"queue,omitzero"`
 	// Ended are the alerts that left Queue and may not be in the history yet.
@@ -107,6 +108,7 @@ func (e *Engine) recall(now time.Time) {
 	e.recallEnded(old.Ended)
 	e.recallConfirmed(old)
 	e.recallOperators(now, old, log)
+	e.recallCalendar(old.Digest, now)
 }
 
 func failing(watches []watch.Saved) int {
@@ -199,7 +201,7 @@ func (e *Engine) moment() (k remembered, queue []waiter, allowance int) {
 	queue, allowance = e.outbox.waiters()
 	k.Ended = e.lastWords()
 	e.saveConfirmed(&k)
-	k.operatorMemory = e.operatorMemory()
+	k.operatorMemory, k.Digest = e.operatorMemory(), e.calendar
 	return k, queue, allowance
 }
 
