@@ -154,6 +154,7 @@ func (b *builder) judge(c *Cluster) {
 		}
 		return
 	}
+	b.judgeSize(place, c)
 	if n := c.Director.Voters(); n >= 4 && n%2 == 0 {
 		b.warning(place, "%d machines vote: when half of them are cut from the other half, neither has a majority; make it an odd number", n)
 	}
@@ -223,4 +224,28 @@ func digest(tables ...*node) string {
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// judgeSize refuses groups that no heartbeat has room for, and warns of those that need
+// more than a packet.
+func (b *builder) judgeSize(at place, c *Cluster) {
+	if c.Director.Voters() < 2 {
+		return
+	}
+	var nodes, groups []string
+	for _, n := range c.Director.Nodes {
+		nodes = append(nodes, n.Name)
+	}
+	for _, g := range c.Director.Groups {
+		groups = append(groups, g.Name)
+	}
+	const instead = "addresses that always move together can be one group"
+	switch size, ok, onePacket := heartbeat.Fit(nodes, groups); {
+	case !ok:
+		b.problem(at, "%d groups on %d nodes: a heartbeat has no room for them (%d bytes): %s", len(groups), len(nodes), size, instead)
+	case !onePacket && c.Relay:
+		b.warning(at, "%d groups on %d nodes: a heartbeat may need %d bytes, more than a packet, which the gateway does not relay: that guard may be off, and a lost piece loses the whole; %s", len(groups), len(nodes), size, instead)
+	case !onePacket:
+		b.warning(at, "%d groups on %d nodes: a heartbeat may need %d bytes, more than a packet, so that a lost piece loses the whole; %s", len(groups), len(nodes), size, instead)
+	}
 }

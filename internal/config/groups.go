@@ -95,6 +95,7 @@ func (b *builder) resourceGroup(n *node, c *Cluster) {
 	held.Alerts = b.groupAlerts(t)
 	b.require(n, t.Require, t.Name)
 	g.Bare, g.Before, g.After = len(held.Addresses) == 0, len(held.Before) > 0, len(held.After) > 0
+	g.Addresses = len(held.Addresses)
 	c.Director.Groups = append(c.Director.Groups, g)
 	c.Groups = append(c.Groups, held)
 }

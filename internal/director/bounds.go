@@ -49,7 +49,7 @@ func (f Failure) String() string { return faultNames[f] }
 // Bounds computes the worst case of each fault, and refuses, in words, a
 // configuration that breaks an assumption of the machine.
 func Bounds(c Config) ([]Bound, error) {
-	if err := errors.Join(append(c.wrongNames(), c.Timings.wrong()...)...); err != nil {
+	if err := errors.Join(slices.Concat(c.wrongNames(), c.Timings.wrong(), c.tooMany())...); err != nil {
 		return nil, err
 	}
 	dead, kernel := deadBound(c), kernelBound(c)
@@ -57,7 +57,61 @@ func Bounds(c Config) ([]Bound, error) {
 	cut.Failure, oneWay.Failure = CutOff, OneWay
 	killed, frozen := kernel, kernel
 	killed.Failure, frozen.Failure = DaemonKilled, Frozen
-	return []Bound{killed, dead, frozen, cut, oneWay, serviceBound(c), gatewayBound(c), plannedBound(c)}, nil
+	return c.withAddresses([]Bound{killed, dead, frozen, cut, oneWay, serviceBound(c), gatewayBound(c), plannedBound(c)}), nil
+}
+
+const (
+	// perAddress is what each address adds to the time in which a kernel takes on those
+	// of all groups, or lets go of them, on a machine that is busy.
+	perAddress = 50 * time.Microsecond
+	// fewAddresses take no time worth mentioning.
+	fewAddresses = 20
+)
+
+// addressTime is how long the addresses of all groups take to be added, or removed.
+func (c Config) addressTime() (total int, took time.Duration) {
+	for _, g := range c.Groups {
+		if !g.Bare {
+			total += max(1, g.Addresses)
+		}
+	}
+	return total, time.Duration(max(0, total-fewAddresses)) * perAddress
+}
+
+// withAddresses adds what many addresses take: they are added after each fault, and in a
+// planned move removed before that.
+func (c Config) withAddresses(all []Bound) []Bound {
+	total, took := c.addressTime()
+	if took == 0 {
+		return all
+	}
+	for i := range all {
+		b := &all[i]
+		if b.Open {
+			continue
+		}
+		switch b.Failure {
+		case Planned, GatewayPath, ServiceCut:
+			b.Limit += 2 * took
+			b.Formula += fmt.Sprintf(" + %s to remove %d addresses, and to add them", took, total)
+		case DaemonKilled, HostDead, Frozen, CutOff, OneWay:
+			b.Limit += took
+			b.Formula += fmt.Sprintf(" + %s to add %d addresses", took, total)
+		}
+	}
+	return all
+}
+
+// tooMany tells that there are more addresses than an owner that is cut off can let go of
+// before its peer takes over.
+func (c Config) tooMany() []error {
+	t := c.Timings
+	total, took := c.addressTime()
+	if took == 0 || len(c.Nodes) < 2 || t.Fence+2*t.Tick+took <= t.Dead {
+		return nil
+	}
+	fit := fewAddresses + max(0, t.Dead-t.Fence-2*t.Tick)/perAddress
+	return []error{fmt.Errorf("%d addresses: who is cut off needs %s to remove them all, and has to be done before deadtime %s: that leaves time for %d; make deadtime (or heartbeat) longer", total, took, t.Dead, fit)}
 }
 
 // open is why silence is not enough to take over, if it is not.

@@ -29,6 +29,12 @@ func TestBounds(t *testing.T) {
 			director.HostDead: 245 * ms, director.CutOff: 245 * ms, director.OneWay: 245 * ms,
 			director.DaemonKilled: 140 * ms, director.Frozen: 140 * ms, director.GatewayPath: 1395 * ms, director.ServiceCut: 525 * ms, director.Planned: 60 * ms,
 		}},
+		{"a few addresses", func(c *director.Config) { c.Groups[0].Addresses = 20 }, map[director.Failure]time.Duration{
+			director.HostDead: 245 * ms, director.Planned: 60 * ms,
+		}},
+		{"hundreds of addresses", func(c *director.Config) { c.Groups[0].Addresses = 300 }, map[director.Failure]time.Duration{
+			director.HostDead: 259 * ms, director.CutOff: 259 * ms, director.DaemonKilled: 154 * ms, director.GatewayPath: 1423 * ms, director.Planned: 88 * ms,
+		}},
 		{"strict", func(c *director.Config) { c.Takeover = director.Strict }, map[director.Failure]time.Duration{
 			director.HostDead: 1495 * ms, director.DaemonKilled: 775 * ms, director.Planned: 60 * ms,
 		}},
@@ -94,6 +100,12 @@ func TestBoundsRefuse(t *testing.T) {
 		change func(*director.Config)
 	}{
 		{"who is cut off must let go before its peer", func(c *director.Config) { c.Timings.Fence = 210 * ms }},
+		{"1000 addresses: who is cut off needs 49ms to remove them all", func(c *director.Config) { c.Groups[0].Addresses = 1000 }},
+		{"that leaves time for 920", func(c *director.Config) {
+			for i := range 1000 {
+				c.Groups = append(c.Groups, director.Group{Name: string(rune('A' + i))})
+			}
+		}},
 		{"shorter than three heartbeats", func(c *director.Config) { c.Timings.Dead = 140 * ms }},
 		{"shorter than three renewals", func(c *director.Config) { c.Timings.Lease = 700 * ms }},
 		{"10s is the most", func(c *director.Config) { c.Timings.Lease = time.Minute }},

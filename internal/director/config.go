@@ -64,6 +64,9 @@ type Group struct {
 	Apart []string
 	// Bare groups have no address: no wire to ask and no lease guards them.
 	Bare bool
+	// Addresses is how many virtual addresses the group has; each takes its time to be
+	// added and removed. Default (0): one.
+	Addresses int
 	// Before and After say whether there are resources before and after the
 	// address; a part that is empty is neither started nor stopped.
 	Before, After bool

@@ -7,7 +7,7 @@
 //
 // The world is the loop that calls Step, or the simulator.
 //
-//   - Start once, then Carrier, and [Found] once for each group that this node is
+//   - Start once, then Carrier (of groups only where it is down), and [Found] once for each group that this node is
 //     a holder of (see [Config.Holders]), before anything else. A changed
 //     configuration is a new Start, with Found for what is held.
 //   - Events one after the other, with At from CLOCK_BOOTTIME, read when the event
@@ -174,7 +174,7 @@ func (m *machine) event(what What) {
 	case PingAnswered:
 		m.pong(e)
 	case Carrier:
-		m.carrier(e.Up)
+		m.carrier(e)
 	case WireAnswered, WireWorks, ForeignClaim:
 		m.wire(e)
 	case LeaseSet, Dropped, LeaseGone:

@@ -36,6 +36,8 @@ func (m *machine) able(g *group) Reason {
 		return because(ReasonPause)
 	case !g.meets:
 		return detailed(ReasonRequire, g.meetsWhy)
+	case g.cut:
+		return detailed(ReasonRequire, g.cutWhy)
 	case m.s.proving && !m.c.without(GapCheck):
 		return because(ReasonNotProved)
 	case !m.connected():

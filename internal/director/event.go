@@ -43,9 +43,15 @@ type (
 		Sent    Instant
 	}
 
-	// Carrier of the service interface: handed over at start, at each change, and
-	// polled, as drivers may be late.
-	Carrier struct{ Up bool }
+	// Carrier of the service interfaces: handed over at start, at each change, and
+	// polled, as drivers may be late. With a Group it is about the interfaces of that
+	// group's addresses, of which all have to be up; without, about all interfaces
+	// together, of which one has to be. Detail is which one is down, for people.
+	Carrier struct {
+		Group  string
+		Up     bool
+		Detail string
+	}
 
 	// WireAnswered says that somebody else answered a probe of the group's address.
 	// This node's own kernel is never reported.

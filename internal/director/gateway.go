@@ -142,14 +142,18 @@ func (m *machine) reconnected() {
 	m.doubtAll()
 }
 
-func (m *machine) carrier(up bool) {
-	s := &m.s
+func (m *machine) carrier(e Carrier) {
+	if e.Group != "" {
+		m.groupCarrier(e)
+		return
+	}
+	s, up := &m.s, e.Up
 	if s.carrier == up {
 		return
 	}
 	s.carrier, s.speak = up, true
 	if !up {
-		m.remark(nil, because(ReasonCarrierDown))
+		m.remark(nil, detailed(ReasonCarrierDown, e.Detail))
 		if !s.lost {
 			m.lose()
 		}
@@ -161,6 +165,26 @@ func (m *machine) carrier(up bool) {
 		s.gateways[i].pinged = false // ask at once
 	}
 	m.regain()
+}
+
+// groupCarrier: of several interfaces those of one group are up or not. The other groups
+// have nothing to do with it; this one is as good as cut off while the carrier is lost.
+func (m *machine) groupCarrier(e Carrier) {
+	g := m.groupOf(e.Group)
+	if g == nil || g.cut == !e.Up {
+		return
+	}
+	g.cut, g.cutWhy, m.s.speak = !e.Up, e.Detail, true
+	if !m.s.carrier {
+		return // all are lost: told, and taken in, for the node
+	}
+	if !e.Up {
+		m.remark(g, detailed(ReasonCarrierDown, e.Detail))
+		return
+	}
+	m.remark(g, because(ReasonCarrierUp))
+	m.reconnected() // who was silent may have been heard there alone
+	g.forgetProbes()
 }
 
 // connected tells whether the gateway is known to answer.

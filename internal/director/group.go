@@ -26,6 +26,8 @@ type group struct {
 
 	meets    bool // the require conditions
 	meetsWhy string
+	cut      bool // its own interfaces have no carrier
+	cutWhy   string
 	base     int // the fitness they gave
 	failures int // of starts
 	pause    Instant

@@ -5,7 +5,7 @@ package director
 func (m *machine) handover(g *group) bool {
 	refused := Reason{}
 	for _, move := range []func(*group) (Reason, int, bool){
-		m.shutdownMove, m.maintenanceMove, m.requireMove, m.gatewayMove, m.requestMove, m.togetherMove, m.failbackMove,
+		m.shutdownMove, m.maintenanceMove, m.carrierMove, m.requireMove, m.gatewayMove, m.requestMove, m.togetherMove, m.failbackMove,
 	} {
 		why, to, now := move(g)
 		if now {
@@ -59,6 +59,15 @@ func (m *machine) maintenanceMove(g *group) (Reason, int, bool) {
 		return Reason{}, -1, false
 	}
 	return m.unless(g, ReasonMaintenance, "")
+}
+
+// carrierMove: the group's own interfaces lost their carrier, and others did not. Without
+// a node that can take it nothing is gained by letting go.
+func (m *machine) carrierMove(g *group) (Reason, int, bool) {
+	if !g.cut || !m.s.carrier {
+		return Reason{}, -1, false
+	}
+	return m.unless(g, ReasonRequire, g.cutWhy)
 }
 
 func (m *machine) requireMove(g *group) (Reason, int, bool) {

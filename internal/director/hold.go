@@ -57,7 +57,7 @@ func (m *machine) fence(g *group) Reason {
 		if i == m.self || m.acknowledged(p) < t.Fence || !m.mayHold(g, i) {
 			continue
 		}
-		if m.s.lost {
+		if m.s.lost || g.cut {
 			return about(ReasonCutOff, m.name(i))
 		}
 		if c := p.claim(g); p.state == Alive && c.Ready && !m.c.without(Yield) {

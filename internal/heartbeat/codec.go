@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -17,7 +18,7 @@ const messageVersion = 1
 
 // What a message may hold at most; nothing that a director sends comes near.
 const (
-	maxMessage = 8 << 10
+	maxMessage = 16 << 10
 	maxStrings = 1 << 10
 	maxHears   = 64
 	maxClaims  = 256
@@ -53,7 +54,7 @@ const (
 
 // Encode makes bytes of a message: at most fit of them if shortening the free texts
 // (Reason.Detail, those of others first) suffices; more if the names and numbers
-// alone need it; an error if they are out of all proportion (8 KiB).
+// alone need it; an error if they are out of all proportion (16 KiB).
 //
 // Strings stand once, in a table in front; numbers are varints. Five nodes with
 // three groups need about 700 bytes.
@@ -71,6 +72,36 @@ func Encode(m director.Message, fit int) ([]byte, error) {
 		return nil, fmt.Errorf("heartbeat of %d bytes, with all texts left out: the most is %d", len(data), maxMessage)
 	}
 	return data, nil
+}
+
+// Fit is the most that a heartbeat of these nodes about these groups can need, with all
+// texts left out, in bytes; and whether it is in proportion, and fits into one packet.
+// What does not fit is cut in pieces on its way, and the gateway does not relay it.
+func Fit(nodes, groups []string) (size int, ok, onePacket bool) {
+	longest := ""
+	for _, n := range nodes {
+		if len(n) > len(longest) {
+			longest = n
+		}
+	}
+	const much = 1 << 20 // of epochs
+	word := director.Word{GatewayAge: time.Hour, Digest: strings.Repeat("x", 64)}
+	for _, g := range groups {
+		word.Groups = append(word.Groups, director.Claim{
+			Group: g, Epoch: much, Priority: 100, Renewed: time.Second, Leave: longest, LeaveEpoch: much, To: longest, Request: longest,
+			Refused: director.Reason{Code: director.ReasonTargetUnable, Node: longest}, Why: director.Reason{Code: director.ReasonTargetUnable, Node: longest},
+		})
+	}
+	m := director.Message{From: longest, Incarnation: 1 << 62, Seq: 1 << 40, Sent: director.Instant(1 << 60), Word: word}
+	for i, n := range nodes {
+		if i > 0 { // the sender does not hear itself
+			m.Hears = append(m.Hears, director.Hear{Node: n, Incarnation: 1 << 62, Seq: 1 << 40, Sent: director.Instant(1 << 60), Silent: time.Hour, Heard: true, Word: word})
+		}
+	}
+	e := encoder{index: map[string]uint64{}}
+	e.message(m, 0, 0)
+	size = len(e.bytes())
+	return size, size <= maxMessage && len(groups) <= maxClaims && len(e.strings) <= maxStrings, size <= packetSize-sealedExtra-len(longest)
 }
 
 // An encoder collects strings and the body that refers to them.

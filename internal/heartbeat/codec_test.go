@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"math"
 	"slices"
@@ -242,4 +243,23 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("-first +second\n%s", cmp.Diff(m, back))
 		}
 	})
+}
+
+// What a heartbeat may need is known before there is one.
+func TestFit(t *testing.T) {
+	names := func(prefix string, count int) (all []string) {
+		for i := range count {
+			all = append(all, fmt.Sprintf("%s%d", prefix, i))
+		}
+		return all
+	}
+	for _, c := range []struct {
+		nodes, groups int
+		ok, onePacket bool
+	}{{2, 1, true, true}, {5, 3, true, true}, {2, 100, true, false}, {5, 100, true, false}, {2, 300, false, false}, {9, 200, false, false}} {
+		size, ok, onePacket := Fit(names("dr", c.nodes), names("group-", c.groups))
+		if ok != c.ok || onePacket != c.onePacket {
+			t.Errorf("%d nodes with %d groups: %d bytes, in proportion %t, one packet %t", c.nodes, c.groups, size, ok, onePacket)
+		}
+	}
 }

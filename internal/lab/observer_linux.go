@@ -53,7 +53,7 @@ func (o *observer) ask(ctx context.Context, address netip.Addr) {
 			return
 		case <-tick.C:
 		}
-		_ = o.wire.Ask(netif.Question{ID: id, Address: address}) // the observer's own cable stays
+		_ = o.wire.Ask(netif.Question{ID: id, Addresses: []netip.Addr{address}}) // the observer's own cable stays
 	}
 }
 

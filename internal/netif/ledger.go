@@ -35,7 +35,9 @@ func (l *ledger) ask(q Question, now time.Duration) {
 	for _, all := range []map[netip.Addr]asked{l.asked, l.proofs} {
 		maps.DeleteFunc(all, func(_ netip.Addr, a asked) bool { return now-a.at > askedLately })
 	}
-	l.asked[q.Address] = asked{q.ID, now}
+	for _, address := range q.Addresses {
+		l.asked[address] = asked{q.ID, now}
+	}
 	for _, gateway := range q.Gateways {
 		l.proofs[gateway] = asked{q.ID, now}
 	}

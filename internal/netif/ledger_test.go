@@ -37,7 +37,7 @@ func TestLedger(t *testing.T) {
 		l.own = []net.HardwareAddr{{2, 0, 0, 0, 0, 1}}
 		for i, s := range steps {
 			if s.ask != 0 {
-				l.ask(Question{ID: s.ask, Address: vip, Gateways: []netip.Addr{gateway}}, s.at)
+				l.ask(Question{ID: s.ask, Addresses: []netip.Addr{vip}, Gateways: []netip.Addr{gateway}}, s.at)
 				continue
 			}
 			got := l.hear(s.hear, s.at)
@@ -53,7 +53,7 @@ func TestLedgerForgets(t *testing.T) {
 	l := newLedger()
 	a := netip.MustParseAddr("fd00::1")
 	for i := range 10000 {
-		l.ask(Question{ID: 1, Address: a, Gateways: []netip.Addr{a}}, time.Duration(i)*10*time.Millisecond)
+		l.ask(Question{ID: 1, Addresses: []netip.Addr{a}, Gateways: []netip.Addr{a}}, time.Duration(i)*10*time.Millisecond)
 		a = a.Next()
 	}
 	if len(l.asked) > 101 || len(l.proofs) > 101 {

@@ -54,11 +54,20 @@ func Watch(ctx context.Context, o WatchOptions) (*Watcher, error) {
 		w.handle.Close()
 		return nil, fmt.Errorf("watch %s: subscribe: %w", o.Device, named(err))
 	}
-	patience := unix.NsecToTimeval(o.Poll.Nanoseconds())
-	_ = w.socket.SetReceiveTimeout(&patience) // It only stores the figure.
+	w.patience(o.Poll)
 	ctx, w.close = context.WithCancel(ctx)
 	go w.run(ctx)
 	return w, nil
+}
+
+// soon is how long after the message about an address that went the kernel is asked,
+// unless more such messages come.
+const soon = time.Millisecond
+
+// patience is how long a Receive waits.
+func (w *Watcher) patience(d time.Duration) {
+	wait := unix.NsecToTimeval(d.Nanoseconds())
+	_ = w.socket.SetReceiveTimeout(&wait) // It only stores the figure.
 }
 
 // Changes brings them in their order. While nobody takes one the next wait with the
@@ -84,6 +93,7 @@ func (w *Watcher) run(ctx context.Context) {
 		messages, from, err := w.socket.Receive()
 		switch {
 		case errors.Is(err, unix.EAGAIN):
+			w.patience(w.o.Poll)
 			w.look(ctx, false)
 		case errors.Is(err, os.ErrClosed), errors.Is(err, unix.EBADF):
 			return
@@ -117,23 +127,11 @@ func (w *Watcher) hear(ctx context.Context, m syscall.NetlinkMessage) {
 		case m.Header.Type == unix.RTM_NEWADDR:
 			w.present[a] = true // Also if it has gone since: the message on that follows.
 		default:
-			w.gone(ctx, a)
+			// Perhaps it was put back; and of hundreds that go the kernel is asked once.
+			w.unsure = true
+			w.patience(soon)
 		}
 	}
-}
-
-// gone is what one address is that was removed, unless it was put back.
-func (w *Watcher) gone(ctx context.Context, a netip.Addr) {
-	here, err := w.here(ctx)
-	if err != nil {
-		w.unsure = true
-		return
-	}
-	if !w.present[a] || here[a] {
-		return
-	}
-	w.present[a] = false
-	w.tell(ctx, Change{Kind: AddressGone, Address: a})
 }
 
 // look compares the kernel's state with what was last seen. That the kernel could not

@@ -10,9 +10,9 @@ import (
 // A Question is what [Wire.Ask] asks on a wire.
 type Question struct {
 	ID uint64
-	// Address is the one that nobody else should have.
-	Address netip.Addr
-	// Gateways are asked for after it, so that an answer proves that the question
+	// Addresses are those that nobody else should have.
+	Addresses []netip.Addr
+	// Gateways are asked for after them, so that an answer proves that the question
 	// was not asked in vain. They may be none.
 	Gateways []netip.Addr
 }

@@ -76,6 +76,11 @@ func (w *Wire) open(protocol uint16) error {
 		return err
 	}
 	file := os.NewFile(uintptr(fd), "wire of "+w.device)
+	// Questions about hundreds of addresses, and the answers, come in one go. Without
+	// these there is the usual room, and the own frames come back to be dropped.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, room)
+	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
 	conn, err := file.SyscallConn()
 	if err == nil && protocol == unix.ETH_P_IPV6 {
 		err = onlyAdvertisements(fd)
@@ -158,7 +163,7 @@ func (w *Wire) Guard(addresses ...netip.Addr) {
 // dropped. It is closed by Close.
 func (w *Wire) Heard() <-chan Sighting { return w.heard }
 
-// Ask sends one question, and returns when it is sent. An error says that nothing
+// Ask sends one question, and returns when it is sent. An error says that not all of it
 // went out (the device is down, or gone), so that there is nothing to wait for.
 func (w *Wire) Ask(q Question) error {
 	mac, err := w.mac()
@@ -167,45 +172,60 @@ func (w *Wire) Ask(q Question) error {
 	}
 	w.mu.Lock()
 	w.ledger.ask(q, Boottime())
-	frames := [][]byte{w.probe(mac, q.Address)}
+	sources := w.askers(q)
+	frames := make([][]byte, 0, len(q.Addresses)+len(q.Gateways))
+	for _, address := range q.Addresses {
+		frames = append(frames, probe(mac, sources, address))
+	}
 	for _, gateway := range q.Gateways {
-		frames = append(frames, w.request(mac, gateway, q.Address))
+		frames = append(frames, ask(mac, sources, gateway))
 	}
 	w.mu.Unlock()
-	for _, frame := range frames {
+	for i, frame := range frames {
 		if err := w.send(frame); err != nil {
-			return fmt.Errorf("ask for %s: %w", q.Address, err)
+			return fmt.Errorf("ask for %v: %w", append(q.Addresses, q.Gateways...)[i], err)
 		}
 	}
 	return nil
 }
 
+// askers are the device's addresses to ask from: none that is asked for or guarded,
+// since the answer to a question from there would make the neighbour believe that it is
+// here. With mu held.
+func (w *Wire) askers(q Question) []Address {
+	not := map[netip.Addr]bool{}
+	for _, all := range [][]netip.Addr{q.Addresses, w.ledger.guarded} {
+		for _, a := range all {
+			not[a] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(w.sources), func(a Address) bool { return not[a.Prefix.Addr()] })
+}
+
 // probe asks for an address that may be ours soon, without a word about who asks:
 // RFC 5227 section 1.1. An IPv6 question has a sender if possible, since the answer
 // to it is heard by him alone.
-func (w *Wire) probe(mac net.HardwareAddr, address netip.Addr) []byte {
+func probe(mac net.HardwareAddr, sources []Address, address netip.Addr) []byte {
 	if address.Is6() {
-		return solicit(mac, w.source(address, address), address)
+		return solicit(mac, source(sources, address), address)
 	}
 	return arpFrame{to: broadcast(), op: arpRequest, senderMAC: mac, target: address}.bytes()
 }
 
-// request asks for a neighbour in the ordinary way.
-func (w *Wire) request(mac net.HardwareAddr, neighbour, not netip.Addr) []byte {
-	source := w.source(neighbour, not)
+// ask asks for a neighbour in the ordinary way.
+func ask(mac net.HardwareAddr, sources []Address, neighbour netip.Addr) []byte {
 	if neighbour.Is6() {
-		return solicit(mac, source, neighbour)
+		return solicit(mac, source(sources, neighbour), neighbour)
 	}
-	return arpFrame{to: broadcast(), op: arpRequest, senderMAC: mac, sender: source, target: neighbour}.bytes()
+	return arpFrame{to: broadcast(), op: arpRequest, senderMAC: mac, sender: source(sources, neighbour), target: neighbour}.bytes()
 }
 
-// source is an address of the device to ask from: one of the same network; for IPv6
-// a link-local one is as good. Never one that is asked for or guarded: the answer to
-// a question from there would make the neighbour believe that it is here.
-func (w *Wire) source(neighbour, not netip.Addr) (best netip.Addr) {
-	for _, a := range w.sources {
+// source is an address to ask from: one of the same network; for IPv6 a link-local one
+// is as good.
+func source(sources []Address, neighbour netip.Addr) (best netip.Addr) {
+	for _, a := range sources {
 		ip := a.Prefix.Addr()
-		if ip == not || ip == neighbour || ip.Is4() != neighbour.Is4() || slices.Contains(w.ledger.guarded, ip) {
+		if ip == neighbour || ip.Is4() != neighbour.Is4() {
 			continue
 		}
 		if ip.Is6() && ip.IsLinkLocalUnicast() || a.Prefix.Contains(neighbour) && !a.Prefix.IsSingleIP() {
@@ -298,9 +318,11 @@ func (w *Wire) read(conn rawConn) {
 // there is always one more.
 const atOnce = 64
 
-// waiting is more frames than a socket has room for (net.core.rmem_default is 208 KiB,
-// and the least frame counts for half a KiB; some sites give much more).
-const waiting = 4096
+// room is what a socket may hold, in bytes; the kernel doubles it.
+const room = 1 << 20
+
+// waiting is more frames than a socket has room for: the least counts for half a KiB.
+const waiting = 2 * room / 512
 
 // receive takes in what waits at a socket, [atOnce] at most, and tells whether there
 // was anything.

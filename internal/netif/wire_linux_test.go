@@ -56,7 +56,7 @@ func heard(t *testing.T, w *netif.Wire) netif.Sighting {
 
 func ask(t *testing.T, w *netif.Wire, id uint64, address string, gateways ...string) {
 	t.Helper()
-	q := netif.Question{ID: id, Address: netip.MustParseAddr(address)}
+	q := netif.Question{ID: id, Addresses: []netip.Addr{netip.MustParseAddr(address)}}
 	for _, g := range gateways {
 		q.Gateways = append(q.Gateways, netip.MustParseAddr(g))
 	}
@@ -147,7 +147,7 @@ func TestAskOnACutCable(t *testing.T) {
 	b.Do(func(ctx context.Context) error { return netif.SetUp(ctx, "eth0", false) })
 	for id := uint64(2); id < 5; id++ {
 		// The kernel may say so, or lose it.
-		_ = w.Ask(netif.Question{ID: id, Address: netip.MustParseAddr("10.0.0.99"), Gateways: []netip.Addr{netip.MustParseAddr("10.0.0.2")}})
+		_ = w.Ask(netif.Question{ID: id, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.99")}, Gateways: []netip.Addr{netip.MustParseAddr("10.0.0.2")}})
 	}
 	b.Do(func(ctx context.Context) error { return netif.SetUp(ctx, "eth0", true) })
 	ask(t, w, 5, "10.0.0.99", "10.0.0.2")
@@ -155,7 +155,7 @@ func TestAskOnACutCable(t *testing.T) {
 		t.Errorf("plugged in again: %+v, want the proof of 5", s)
 	}
 	a.Do(func(ctx context.Context) error { return netif.SetUp(ctx, "eth0", false) })
-	if err := w.Ask(netif.Question{ID: 6, Address: netip.MustParseAddr("10.0.0.99")}); err == nil {
+	if err := w.Ask(netif.Question{ID: 6, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.99")}}); err == nil {
 		t.Error("no error on a device that is down")
 	}
 	a.Do(func(ctx context.Context) error { return netif.SetUp(ctx, "eth0", true) })
@@ -179,7 +179,7 @@ func TestForeignClaim(t *testing.T) {
 		// is), and what is announced here are no claims.
 		for _, err := range []error{
 			ours.Announce(guarded), theirs.Announce(guarded.Next()),
-			theirs.Ask(netif.Question{ID: 1, Address: guarded}), theirs.Announce(guarded),
+			theirs.Ask(netif.Question{ID: 1, Addresses: []netip.Addr{guarded}}), theirs.Announce(guarded),
 		} {
 			if err != nil {
 				t.Fatal(err)

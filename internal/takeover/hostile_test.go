@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -252,20 +253,67 @@ func (a *lateAddress) Device(context.Context) (string, error) {
 }
 
 // Also when the device of an address is found that carries others already, the machine
-// learns that all are connected now.
+// learns that all of the group's are connected now.
 func TestAllDevicesAreFoundLater(t *testing.T) {
 	one := &slowAddress{prefix: netip.MustParsePrefix("192.0.2.100/32")}
 	two := &lateAddress{slowAddress: slowAddress{prefix: netip.MustParsePrefix("2001:db8::100/128")}}
 	l := New(Settings{Groups: []Group{{Name: "web", Addresses: []Address{one, two}}}, Wires: fakeWires{&host{}}})
 	p := l.ports
-	if p.look(t.Context()) {
-		t.Error("an address without a device counts as connected")
+	p.look(t.Context())
+	if down := p.down(); len(down) != 1 || down[0].Group != "web" || down[0].Up {
+		t.Errorf("an address without a device counts as connected: %+v", down)
 	}
 	p.changed(p.byName["eth0"], netif.Change{Kind: netif.CarrierChange, Index: 1, Carrier: true})
 	two.known = true
 	p.seek(t.Context())
-	if e, _ := l.queue.take(); e.what != (director.Carrier{Up: true}) {
+	if e, _ := l.queue.take(); e.what != (director.Carrier{Group: "web", Up: true}) {
 		t.Errorf("handed over: %+v", e.what)
+	}
+}
+
+// An atAddress is on the device of its name.
+type atAddress struct {
+	slowAddress
+	device string
+}
+
+func (a *atAddress) Device(context.Context) (string, error) { return a.device, nil }
+
+// Of two devices one loses its carrier: that is told of the group which uses it. The node
+// has lost all when both are down: that comes first, since the fence decides then, and
+// nothing moves at once; and last that it has not any more.
+func TestCarrierOfOneDevice(t *testing.T) {
+	at := func(device, prefix string) []Address {
+		return []Address{&atAddress{slowAddress{prefix: netip.MustParsePrefix(prefix)}, device}}
+	}
+	l := New(Settings{Wires: fakeWires{&host{}}, Groups: []Group{
+		{Name: "web", Addresses: at("eth0", "192.0.2.100/32")}, {Name: "back", Addresses: at("eth1", "192.0.2.101/32")}, {Name: "bare"},
+	}})
+	p := l.ports
+	if up := p.look(t.Context()); !up || len(p.down()) != 0 {
+		t.Errorf("at the start: %t, %+v", up, p.down())
+	}
+	down := func(group, device string) director.Carrier {
+		return director.Carrier{Group: group, Detail: device + " is missing or has no carrier"}
+	}
+	for _, step := range []struct {
+		device string
+		up     bool
+		want   []director.What
+	}{
+		{"eth1", false, []director.What{down("back", "eth1")}},
+		{"eth0", false, []director.What{director.Carrier{Detail: "eth0 is missing or has no carrier"}, down("web", "eth0")}},
+		{"eth0", true, []director.What{director.Carrier{Group: "web", Up: true}, director.Carrier{Up: true}}},
+		{"eth1", true, []director.What{director.Carrier{Group: "back", Up: true}}},
+	} {
+		p.changed(p.byName[step.device], netif.Change{Kind: netif.CarrierChange, Index: 1, Carrier: step.up})
+		var told []director.What
+		for e, ok := l.queue.take(); ok; e, ok = l.queue.take() {
+			told = append(told, e.what)
+		}
+		if !slices.Equal(told, step.want) {
+			t.Errorf("%s is up: %t: told %+v, want %+v", step.device, step.up, told, step.want)
+		}
 	}
 }
 
@@ -309,3 +357,37 @@ type guardedWires struct {
 }
 
 func (w guardedWires) Open(context.Context, string) (Wire, error) { return w.wire, nil }
+
+// That one of hundreds of addresses is answered for must reach the machine, whatever else
+// is heard meanwhile: each of the answers is a claim to a guarded address, too.
+func TestAnswerIsNotCrowdedOut(t *testing.T) {
+	var all []Address
+	for i := range 300 {
+		all = append(all, &slowAddress{prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i / 200), byte(i % 200)}), 32)})
+	}
+	l := New(Settings{Groups: []Group{{Name: "web", Addresses: all}}, Wires: fakeWires{&host{}}})
+	p := l.ports
+	p.find(t.Context())
+	device := p.byName["eth0"]
+	device.wire = &deafWire{}
+	p.probe(0, 1)
+	for _, a := range all {
+		p.sighted(device, netif.Sighting{Kind: netif.Answered, ID: p.number, Address: a.Prefix().Addr()})
+		p.sighted(device, netif.Sighting{Kind: netif.Claimed, Address: a.Prefix().Addr()})
+	}
+	for range 2 * mostNews {
+		l.queue.hear(director.PingAnswered{})
+	}
+	answers, claims := 0, 0
+	for e, ok := l.queue.take(); ok; e, ok = l.queue.take() {
+		switch e.what.(type) {
+		case director.WireAnswered:
+			answers++
+		case director.ForeignClaim:
+			claims++
+		}
+	}
+	if answers != 1 || claims > 30 {
+		t.Errorf("handed over: %d answers, want 1, and %d claims of 300", answers, claims)
+	}
+}

@@ -195,6 +195,9 @@ func (l *Loop) begin(ctx context.Context, carrier bool) {
 	l.state = state
 	l.perform(actions)
 	l.step(director.Carrier{Up: carrier})
+	for _, down := range l.ports.down() {
+		l.step(down)
+	}
 	var mine []Group
 	for i, g := range l.o.Director.Groups {
 		if l.mayHold(g) {
@@ -257,6 +260,7 @@ func (l *Loop) act(action director.Action) {
 	case director.Renew:
 		l.lanes[l.index(a.Group)].renew(a.NotAfter)
 	case director.Drop:
+		l.ports.hush(l.index(a.Group))
 		l.lanes[l.index(a.Group)].drop()
 	case director.PowerOff:
 		l.stonith(a.Node)

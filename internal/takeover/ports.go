@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -18,7 +19,7 @@ const (
 	// rememberQuestions is for how long an answer can be an answer to a question; a
 	// wire itself remembers for a second.
 	rememberQuestions = time.Second
-	// claimPause lies at least between two claims of others to the same address.
+	// claimPause lies at least between two claims of others to addresses of one group.
 	claimPause = 10 * time.Millisecond
 )
 
@@ -26,6 +27,7 @@ const (
 type ports struct {
 	loop    *Loop
 	clock   func() time.Duration
+	crier   *crier
 	devices sync.WaitGroup
 	stop    context.CancelFunc // ends what open began
 
@@ -33,8 +35,10 @@ type ports struct {
 	byName  map[string]*port
 	places  map[netip.Addr]*place
 	carrier map[string]bool
-	said    bool // the carrier of all, as it was handed over
+	said    bool     // that one has a carrier, as it was handed over
+	cut     []string // what each group lacks, as it was handed over; empty: nothing
 	nodes   map[string]string
+	claimed []time.Duration // when another's claim was handed over last, by group
 	number  uint64
 }
 
@@ -43,8 +47,7 @@ type place struct {
 	group   int
 	address Address
 	addr    netip.Addr
-	port    *port         // nil: its device is not known yet
-	claimed time.Duration // when another's claim was handed over last
+	port    *port // nil: its device is not known yet
 }
 
 // A port is a device with its wire.
@@ -56,7 +59,7 @@ type port struct {
 	questions []*question
 }
 
-// A round is one probe of a group: a question for each of its addresses.
+// A round is one probe of a group: a question on each of its wires.
 type round struct {
 	group int
 	probe uint64
@@ -67,16 +70,17 @@ type round struct {
 // A question is asked on one wire. Its number is unique: groups that share a wire
 // number their probes alike.
 type question struct {
-	number uint64
-	at     time.Duration
-	round  *round
-	proved bool
+	number   uint64
+	at       time.Duration
+	round    *round
+	proved   bool
+	answered bool // the machine knows
 }
 
 func newPorts(l *Loop) *ports {
 	p := &ports{
 		loop: l, clock: l.o.Boottime, byName: map[string]*port{}, places: map[netip.Addr]*place{}, carrier: map[string]bool{}, said: true,
-		nodes: map[string]string{},
+		nodes: map[string]string{}, cut: make([]string, len(l.o.Groups)), claimed: make([]time.Duration, len(l.o.Groups)), crier: newCrier(l.o.Boottime),
 	}
 	for i, g := range l.o.Groups {
 		for _, a := range g.Addresses {
@@ -87,7 +91,7 @@ func newPorts(l *Loop) *ports {
 	return p
 }
 
-// look finds the devices, and tells whether all of them have a carrier.
+// look finds the devices, and tells whether one of them has a carrier.
 func (p *ports) look(ctx context.Context) bool {
 	p.find(ctx)
 	p.mu.Lock()
@@ -95,25 +99,83 @@ func (p *ports) look(ctx context.Context) bool {
 	for name := range p.byName {
 		p.carrier[name] = p.loop.o.Wires.Carrier(ctx, name)
 	}
-	p.said = p.allUp()
+	p.said = p.anyUp()
+	for i := range p.cut {
+		p.cut[i] = p.lacks(i)
+	}
 	return p.said
 }
 
-// tell hands over whether all have a carrier, if that is new. With mu held.
+// down are the groups that lack a device with a carrier, as look found them.
+func (p *ports) down() []director.Carrier {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []director.Carrier
+	for i, why := range p.cut {
+		if why != "" {
+			all = append(all, director.Carrier{Group: p.loop.o.Groups[i].Name, Detail: why})
+		}
+	}
+	return all
+}
+
+// tell hands over what is new about carriers. While one device of several is lost the
+// groups on it move; while all are, the fence decides, and a blink is none of its
+// business: so that the node has lost all comes before what its groups lost, and that it
+// has not any more after what they have again. With mu held.
 func (p *ports) tell() {
-	if up := p.allUp(); up != p.said {
-		p.said = up
-		p.loop.queue.say(director.Carrier{Up: up})
+	up := p.anyUp()
+	news := up != p.said
+	p.said = up
+	if news && !up {
+		p.loop.queue.say(director.Carrier{Detail: p.lacksAny()})
+	}
+	for _, is := range []bool{false, true} {
+		for i := range p.cut {
+			why := p.lacks(i)
+			if is != (why == "") || is == (p.cut[i] == "") {
+				continue
+			}
+			p.cut[i] = why
+			p.loop.queue.say(director.Carrier{Group: p.loop.o.Groups[i].Name, Up: is, Detail: why})
+		}
+	}
+	if news && up {
+		p.loop.queue.say(director.Carrier{Up: true})
 	}
 }
 
-func (p *ports) allUp() bool {
+// anyUp tells whether a device of an address has a carrier.
+func (p *ports) anyUp() bool {
 	for _, pl := range p.places {
-		if pl.port == nil || !p.carrier[pl.port.device] {
-			return false
+		if pl.port != nil && p.carrier[pl.port.device] {
+			return true
 		}
 	}
-	return true
+	return len(p.places) == 0
+}
+
+// lacksAny is what the first group that lacks a device lacks.
+func (p *ports) lacksAny() string {
+	for i := range p.cut {
+		if why := p.lacks(i); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// lacks is which device of a group has no carrier, for people; empty: all have.
+func (p *ports) lacks(group int) string {
+	for _, pl := range p.of(group) {
+		switch {
+		case pl.port == nil:
+			return "no device for " + pl.addr.String()
+		case !p.carrier[pl.port.device]:
+			return pl.port.device + " is missing or has no carrier"
+		}
+	}
+	return ""
 }
 
 // open begins to watch the devices; those that are missing are looked for.
@@ -123,6 +185,7 @@ func (p *ports) open(ctx context.Context) {
 		return
 	}
 	p.devices.Go(func() { p.scout(ctx) })
+	p.devices.Go(func() { p.crier.run(ctx) })
 }
 
 // find finds the devices of the addresses that have none yet.
@@ -135,8 +198,9 @@ func (p *ports) find(ctx context.Context) {
 		}
 	}
 	p.mu.Unlock()
+	look := census(ctx)
 	for _, pl := range homeless {
-		device, err := pl.address.Device(ctx)
+		device, err := deviceOf(ctx, pl.address, look)
 		if err != nil {
 			continue // it is looked for again
 		}
@@ -147,6 +211,15 @@ func (p *ports) find(ctx context.Context) {
 		pl.port = p.byName[device]
 		p.mu.Unlock()
 	}
+}
+
+// deviceOf is the device of an address; of many the kernel is asked once.
+func deviceOf(ctx context.Context, a Address, look func() (*netif.Census, error)) (string, error) {
+	if l, ok := a.(Leased); ok {
+		want, err := l.Want(ctx, look)
+		return want.Device, err
+	}
+	return a.Device(ctx)
 }
 
 // seek goes on finding devices: one may be watched already.
@@ -329,18 +402,22 @@ func (p *ports) sighted(t *port, s netif.Sighting) {
 	p.mu.Lock()
 	pl := p.at(t, s.Address)
 	by := director.Answerer{Node: p.nodes[s.MAC.String()], MAC: s.MAC.String()}
-	asked := p.asked(t, s.ID)
 	var proved []*round
-	if s.Kind == netif.Works {
-		proved = prove(asked)
+	var answered *round
+	switch s.Kind {
+	case netif.Works:
+		proved = prove(p.asked(t, s.ID))
+	case netif.Answered:
+		answered = p.answered(t, pl, s.ID)
+	case netif.Claimed, netif.Sought:
 	}
 	p.mu.Unlock()
 	switch s.Kind {
 	case netif.Answered:
-		for _, q := range asked {
-			if pl != nil && q.round.group == pl.group && q.number == s.ID {
-				p.loop.queue.hear(director.WireAnswered{Group: p.loop.o.Groups[pl.group].Name, Probe: q.round.probe, By: by})
-			}
+		if answered != nil {
+			// Not news that may be dropped: to miss it is to take what another has. No more
+			// than one comes of each question that was asked.
+			p.loop.queue.say(director.WireAnswered{Group: p.loop.o.Groups[answered.group].Name, Probe: answered.probe, By: by})
 		}
 	case netif.Works:
 		for _, r := range proved {
@@ -358,28 +435,45 @@ func (p *ports) sighted(t *port, s netif.Sighting) {
 }
 
 // news tells whether a claim is to be handed over: who floods the network with them
-// must not crowd out heartbeats.
+// must not crowd out heartbeats. Each answer to a question about one of hundreds of
+// addresses is such a claim.
 func (p *ports) news(pl *place) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock()
-	if pl.claimed != 0 && now-pl.claimed < claimPause {
+	if last := p.claimed[pl.group]; last != 0 && now-last < claimPause {
 		return false
 	}
-	pl.claimed = now
+	p.claimed[pl.group] = now
 	return true
 }
 
-// asked are the questions of the last second up to a number.
+// asked are the questions of the last second up to a number, that are not proved yet: the
+// oldest of them stands behind those that are.
 func (p *ports) asked(t *port, number uint64) []*question {
 	p.forget(t)
-	var asked []*question
-	for _, q := range t.questions {
-		if q.number <= number {
-			asked = append(asked, q)
-		}
+	to := sort.Search(len(t.questions), func(i int) bool { return t.questions[i].number > number })
+	from := to
+	for from > 0 && !t.questions[from-1].proved {
+		from--
 	}
-	return asked
+	return t.questions[from:to]
+}
+
+// answered is the round of a question that somebody answered, if that is news: of
+// hundreds of addresses one that is held is enough.
+func (p *ports) answered(t *port, pl *place, number uint64) *round {
+	p.forget(t)
+	i := sort.Search(len(t.questions), func(i int) bool { return t.questions[i].number >= number })
+	if i == len(t.questions) || t.questions[i].number != number {
+		return nil
+	}
+	q := t.questions[i]
+	if pl == nil || q.round.group != pl.group || q.answered {
+		return nil
+	}
+	q.answered = true
+	return q.round
 }
 
 // prove notes that a gateway answered after these questions: what was asked before
@@ -409,18 +503,14 @@ func (p *ports) forget(t *port) {
 // probe asks for each address of a group. A wire without a gateway cannot be proved:
 // that its question went out has to do, as where no gateway is configured at all.
 func (p *ports) probe(group int, probe uint64) {
-	places := p.of(group)
-	r := &round{group: group, probe: probe, unproved: len(places)}
-	for _, pl := range places {
-		wire, q := p.question(pl, r)
-		if wire == nil {
+	r := &round{group: group, probe: probe}
+	asks := p.question(r)
+	for _, a := range asks {
+		if a.wire.Ask(a.question) != nil {
+			p.unasked(a.port, a.question.ID)
 			continue
 		}
-		if wire.Ask(q) != nil {
-			p.unasked(pl, q.ID)
-			continue
-		}
-		if len(q.Gateways) > 0 {
+		if len(a.question.Gateways) > 0 {
 			continue
 		}
 		p.mu.Lock()
@@ -433,28 +523,44 @@ func (p *ports) probe(group int, probe uint64) {
 	}
 }
 
-// question notes what will be asked for a place; there is no wire if its device is
-// missing.
-func (p *ports) question(pl *place, r *round) (Wire, netif.Question) {
+// An ask is what is to be asked on one wire.
+type ask struct {
+	port     *port
+	wire     Wire
+	question netif.Question
+}
+
+// question notes what will be asked on each wire of a group. A place whose device is
+// missing, or has no wire, leaves the round without its proof.
+func (p *ports) question(r *round) []*ask {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := pl.port
-	if t == nil || t.wire == nil {
-		return nil, netif.Question{}
+	var asks []*ask
+	on := map[*port]*ask{}
+	for _, pl := range p.of(r.group) {
+		t := pl.port
+		if t == nil || t.wire == nil {
+			r.unproved++
+			continue
+		}
+		if on[t] == nil {
+			p.number++
+			p.forget(t)
+			t.questions = append(t.questions, &question{number: p.number, at: p.clock(), round: r, proved: len(t.gateways) == 0})
+			on[t] = &ask{t, t.wire, netif.Question{ID: p.number, Gateways: t.gateways}}
+			asks = append(asks, on[t])
+			r.unproved++
+		}
+		on[t].question.Addresses = append(on[t].question.Addresses, pl.addr)
 	}
-	p.number++
-	p.forget(t)
-	t.questions = append(t.questions, &question{number: p.number, at: p.clock(), round: r, proved: len(t.gateways) == 0})
-	return t.wire, netif.Question{ID: p.number, Address: pl.addr, Gateways: t.gateways}
+	return asks
 }
 
 // unasked forgets a question that did not go out: nothing proves it.
-func (p *ports) unasked(pl *place, number uint64) {
+func (p *ports) unasked(t *port, number uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t := pl.port; t != nil {
-		t.questions = slices.DeleteFunc(t.questions, func(q *question) bool { return q.number == number })
-	}
+	t.questions = slices.DeleteFunc(t.questions, func(q *question) bool { return q.number == number })
 }
 
 // of are a group's places, in their order.
@@ -468,18 +574,20 @@ func (p *ports) of(group int) []*place {
 
 // announce tells the neighbours that the addresses are here.
 func (p *ports) announce(group int) {
-	for _, pl := range p.of(group) {
-		p.mu.Lock()
-		var wire Wire
-		if pl.port != nil {
-			wire = pl.port.wire
-		}
-		p.mu.Unlock()
-		if wire != nil {
-			_ = wire.Announce(pl.addr) // it is repeated, and what counts is who is asked
+	all := p.of(group)
+	cries := make([]cry, 0, len(all))
+	p.mu.Lock()
+	for _, pl := range all {
+		if pl.port != nil && pl.port.wire != nil {
+			cries = append(cries, cry{pl.port.wire, pl.addr})
 		}
 	}
+	p.mu.Unlock()
+	p.crier.announce(group, cries)
 }
+
+// hush ends the announcements of a group that is let go, before it is.
+func (p *ports) hush(group int) { p.crier.hush(group) }
 
 func (p *ports) flush() {
 	for _, t := range p.list() {

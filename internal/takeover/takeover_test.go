@@ -264,3 +264,36 @@ func TestRivalThatTakesNothing(t *testing.T) {
 		w.expect(t, "dr2", 13*time.Second)
 	})
 }
+
+// One group's devices lose their carrier, and the node's others do not: it moves to the
+// other node at once. Where no message arrives either it is let go at the fence, though
+// the gateway answers, so that the other may take it.
+func TestCarrierOfAGroupIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := pair(t)
+		defer w.endAll()
+		one, two := w.hosts["dr1"], w.hosts["dr2"]
+		w.outage()
+		one.loop.queue.say(director.Carrier{Group: "web", Detail: "eth1 has no carrier"})
+		time.Sleep(200 * time.Millisecond)
+		if got := w.holders(); !slices.Equal(got, []string{"dr2"}) {
+			t.Fatalf("the holders are %v\n%s", got, w.story())
+		}
+		if absent, dual := w.outage(); dual != 0 || absent > 60*time.Millisecond {
+			t.Errorf("without owner for %s, two for %s", absent, dual)
+		}
+		one.loop.queue.say(director.Carrier{Group: "web", Up: true})
+		time.Sleep(time.Second)
+		w.mu.Lock()
+		w.deaf = true
+		w.mu.Unlock()
+		two.loop.queue.say(director.Carrier{Group: "web", Detail: "eth1 has no carrier"})
+		time.Sleep(time.Second)
+		if got := w.holders(); !slices.Equal(got, []string{"dr1"}) {
+			t.Errorf("the holders are %v\n%s", got, w.story())
+		}
+		if _, dual := w.outage(); dual != 0 {
+			t.Errorf("two owners for %s", dual)
+		}
+	})
+}

@@ -320,12 +320,12 @@ func (f *fakeWire) Ask(q netif.Question) error {
 		for name, other := range w.hosts {
 			if name != f.h.name && other.wire != nil && !w.gone[name] {
 				select {
-				case other.wire.heard <- netif.Sighting{Kind: netif.Sought, Address: q.Address, MAC: f.h.mac}:
+				case other.wire.heard <- netif.Sighting{Kind: netif.Sought, Address: q.Addresses[0], MAC: f.h.mac}:
 				default: // nobody reads there any more
 				}
 			}
-			if _, held := other.ends[q.Address]; held && name != f.h.name && !w.gone[name] {
-				f.heard <- netif.Sighting{Kind: netif.Answered, ID: q.ID, Address: q.Address, MAC: other.mac}
+			if _, held := other.ends[q.Addresses[0]]; held && name != f.h.name && !w.gone[name] {
+				f.heard <- netif.Sighting{Kind: netif.Answered, ID: q.ID, Address: q.Addresses[0], MAC: other.mac}
 			}
 		}
 		if len(q.Gateways) > 0 {
