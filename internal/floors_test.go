@@ -19,7 +19,7 @@ var floors = map[string]int{
 	"monitors/monitortest": 2, "monitors/netprobe": 3, "alerts/alerttest": 2, "resources/resourcetest": 2,
 
 	"internal/dial": 2, "internal/dial/dialtest": 2, "internal/dialogue": 2, "internal/dialogue/dialoguetest": 3, "internal/icmp": 2, "internal/lvs": 2, "internal/lvs/relay": 2, "internal/lvs/record": 2,
-	"internal/ipvs": 2, "internal/ipvs/ipvstest": 2, "internal/lvs/kernel": 3, "internal/nft": 2, "internal/nft/nstest": 2, "internal/netif": 2, "internal/netif/netiftest": 2, "internal/state": 2, "internal/heartbeat": 2,
+	"internal/ipvs": 2, "internal/ipvs/ipvstest": 2, "internal/lvs/kernel": 3, "internal/nft": 2, "internal/nft/nstest": 2, "internal/netif": 2, "internal/netif/netiftest": 2, "internal/state": 2, "internal/heartbeat": 2, "internal/scribe": 2, "internal/history": 2,
 	"internal/realserver": 3, "internal/doctor": 4, "internal/kernellab": 4, "internal/kernellab/plan": 2, "internal/kernellab/guest": 3, "internal/kernellab/run": 5, "internal/e2e": 6, "internal/e2e/hosts": 5,
 	"internal/lvs/lvstest": 2, "internal/monprog": 2, "internal/wording": 2, "internal/syslog": 2, "internal/logfile": 2, "internal/logbook": 2, "internal/runcmd": 2, "internal/mailsink": 2, "internal/debian": 2, "internal/debian/unpack": 3, "internal/icmp/icmptest": 2,
 
@@ -28,7 +28,7 @@ var floors = map[string]int{
 	"alerts/wording": 3, "alerts/exec": 3, "alerts/file": 3, "alerts/ipvs": 3, "alerts/log": 3, "alerts/mail": 3, "alerts/syslog": 3, "alerts/webhook": 3,
 	"resources/vip": 3, "resources/lvs": 3, "resources/realserver": 3, "resources/route": 3, "resources/sysctl": 3, "resources/exec": 3, "resources/systemd": 3, "resources/mail": 3,
 
-	"internal/gateway": 3, "internal/fencing": 3, "internal/transition": 3, "internal/started": 2, "internal/lab": 4,
+	"internal/gateway": 3, "internal/fencing": 3, "internal/transition": 3, "internal/outbox": 3, "internal/outbox/outboxtest": 2, "internal/started": 2, "internal/lab": 4,
 
 	"internal/config": 4, "internal/schedule": 4, "internal/engine": 4, "internal/simulate": 4, "internal/migrate/moncf": 4, "internal/migrate/mon": 4, "internal/control": 4, "internal/takeover": 4,
 
@@ -58,6 +58,7 @@ var neighbours = map[string][]string{
 	"internal/dialogue":        {"internal/dial"},
 	"internal/netif/netiftest": {"internal/netif"},
 	"internal/logbook":         {"internal/logfile", "internal/syslog"},
+	"internal/history":         {"internal/scribe"},
 }
 
 // doors are the third-party libraries that one package alone may import.

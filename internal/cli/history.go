@@ -14,7 +14,7 @@ import (
 
 	"github.com/monitord/monitord/internal/control"
 	"github.com/monitord/monitord/internal/daemon"
-	"github.com/monitord/monitord/internal/engine"
+	"github.com/monitord/monitord/internal/history"
 )
 
 func newHistory() *cobra.Command {
@@ -123,7 +123,7 @@ func printHistory(out io.Writer, h daemon.History) {
 
 // because is the line below an alert that says why it was sent. A screen of 100 columns
 // has room for it.
-func because(a *engine.HistoryEntry) string {
+func because(a *history.Entry) string {
 	const margin, most = "    why: ", 100
 	why := string(a.Reason)
 	if a.Period != "" {
@@ -151,11 +151,11 @@ func clipped(text string, most int) string {
 }
 
 // became is what became of an alert: "delivered after 3m20s, 5 attempts".
-func became(a *engine.HistoryEntry) string {
+func became(a *history.Entry) string {
 	if a.Fate == "" {
 		return "-"
 	}
-	text := a.Fate
+	text := string(a.Fate)
 	if a.Merged > 0 {
 		text += fmt.Sprintf(", for %d more before it", a.Merged)
 	}
@@ -165,7 +165,7 @@ func became(a *engine.HistoryEntry) string {
 	switch {
 	case a.Attempts > 1:
 		text += fmt.Sprintf(", %d attempts", a.Attempts)
-	case a.Attempts == 1 && a.Fate == "waiting":
+	case a.Attempts == 1 && a.Fate == history.Waiting:
 		text += ", 1 attempt"
 	}
 	if a.Why != "" {

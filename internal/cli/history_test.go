@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/daemon"
-	"github.com/monitord/monitord/internal/engine"
+	"github.com/monitord/monitord/internal/history"
 	"github.com/monitord/monitord/internal/watch"
 )
 
@@ -41,7 +41,7 @@ func TestSinceWhen(t *testing.T) {
 func TestHistoryForPeople(t *testing.T) {
 	at := time.Date(2026, 7, 1, 12, 0, 0, 0, time.Local)
 	var out strings.Builder
-	printHistory(&out, daemon.History{Problem: "disk on fire", Alerts: []engine.HistoryEntry{
+	printHistory(&out, daemon.History{Problem: "disk on fire", Alerts: []history.Entry{
 		{At: at, Group: "web", Service: "http", Kind: "failure", Alert: "mail ops@example.org", Summary: "w1\x1b[2J w2\nrest", Fate: "delivered", Ended: at.Add(200 * time.Second), Attempts: 5, Merged: 2, Reason: "failure 3 in a row", Period: "wd {Mon-Fri}"},
 		{At: at, Group: "web", Service: "http", Kind: "up", Alert: "mail ops@example.org", Summary: "w1", Fate: "delivered", Ended: at, Attempts: 1},
 		{At: at, Group: "db", Service: "tcp", Kind: "failure", Alert: "exec page", Fate: "waiting", Attempts: 1, Why: "exit status 1", Reason: "failure 1\tin a row\x1b[2J" + watch.Text(strings.Repeat("-", 100)) + "\nx"},

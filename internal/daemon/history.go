@@ -9,7 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/monitord/monitord/internal/control"
-	"github.com/monitord/monitord/internal/engine"
+	"github.com/monitord/monitord/internal/history"
 	"github.com/monitord/monitord/internal/state"
 	"github.com/monitord/monitord/internal/watch"
 )
@@ -33,14 +33,14 @@ func openHistory(store *state.Store, log logrus.FieldLogger) *state.Journal {
 
 // A History answers "monitord history".
 type History struct {
-	Alerts []engine.HistoryEntry `json:"alerts"`
+	Alerts []history.Entry `json:"alerts"`
 	// Problem is why some may be missing.
 	Problem string `json:"problem,omitzero"`
 }
 
 // alertHistory is what was alerted, and what became of it.
 func (d *daemon) alertHistory(q control.HistoryQuery) (any, error) {
-	query := engine.HistoryQuery{Since: q.Since, Last: q.Last}
+	query := history.Query{Since: q.Since, Last: q.Last}
 	if q.Watch != "" {
 		group, service, found := strings.Cut(q.Watch, ":")
 		if !found {
@@ -57,7 +57,7 @@ func (d *daemon) alertHistory(q control.HistoryQuery) (any, error) {
 		answer.Problem = errNoHistory.Error()
 	}
 	if answer.Alerts == nil {
-		answer.Alerts = []engine.HistoryEntry{}
+		answer.Alerts = []history.Entry{}
 	}
 	return answer, nil
 }

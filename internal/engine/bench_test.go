@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 )
 
 // BenchmarkTenThousandWatches runs 10,000 watches of one host at one second, for
@@ -20,7 +21,7 @@ func BenchmarkTenThousandWatches(b *testing.B) {
 	for i := range 10_000 {
 		m := &fakeMonitor{check: down()}
 		m.runs = make([]time.Time, 0, 64)
-		watches = append(watches, testWatch(fmt.Sprintf("g%d", i), m, &recorder{}, "h"))
+		watches = append(watches, testWatch(fmt.Sprintf("g%d", i), m, &outboxtest.Recorder{}, "h"))
 	}
 	e, err := Resume(&config.Site{Watches: watches, Global: config.Global{RandStart: time.Second}}, quiet(), Memory{})
 	if err != nil {

@@ -3,10 +3,10 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/outbox"
 	"github.com/monitord/monitord/internal/schedule"
 	"github.com/monitord/monitord/internal/watch"
 )
@@ -101,22 +101,11 @@ func (e *Engine) tickDigest() {
 	e.announce()
 }
 
-// maxDigests is how long the texts of digests that wait may be together, in bytes.
-const maxDigests = 64 << 10
-
-// append takes over what an older digest, that could not be delivered, has to tell. It
-// is always true.
-func (m *message) append(older *message) bool {
-	text := slices.Concat(m.event.Output, []byte("\n"), older.event.Output)
-	m.event.Output = []byte(shortened(string(text), maxDigests))
-	return true
-}
-
 func (e *Engine) postDigest(d watch.Digest) {
 	site := e.site.Digest
 	for _, a := range site.Send {
 		if alert, built := e.actions[a.ID]; built { // else its program is missing, which has been said
-			e.post(&message{box: boxOf(site.Key, a.Name), name: a.Name, action: a.ID, alert: alert, event: digestEvent(site.Key, site.Description, d)})
+			e.post(outbox.Message{Name: a.Name, Action: a.ID, Alert: alert, Event: digestEvent(site.Key, site.Description, d)})
 		}
 	}
 }

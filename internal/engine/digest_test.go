@@ -14,6 +14,7 @@ import (
 
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/watch"
 )
 
@@ -82,7 +83,7 @@ func (l *letters) want(t *testing.T, want ...string) {
 // minutely is a watch that is tested every minute, and its monitor.
 func minutely() (config.Watch, *fakeMonitor) {
 	m := &fakeMonitor{check: down()}
-	w := testWatch("web", m, &recorder{}, "w1")
+	w := testWatch("web", m, &outboxtest.Recorder{}, "w1")
 	w.Interval = time.Minute
 	return w, m
 }
@@ -165,7 +166,7 @@ func TestTheDigestThatIsNotDelivered(t *testing.T) {
 		m.set(down())
 		time.Sleep(24 * time.Hour)
 		post.want(t)
-		if n := len(l.outbox.saved()); n != 1 {
+		if n := len(l.outbox.Snapshot().Queue()); n != 1 {
 			t.Errorf("%d digests wait", n)
 		}
 		l.kill()

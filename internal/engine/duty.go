@@ -98,5 +98,5 @@ func (e *Engine) takeDuty(now time.Time) {
 		e.ownQuorum(now, virtual)
 	}
 	// Last: what waited, and what is due now, leaves in the order of its lines.
-	e.outbox.own(silent)
+	e.outbox.Own(silent)
 }

@@ -26,6 +26,8 @@ import (
 
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/history"
+	"github.com/monitord/monitord/internal/outbox"
 	"github.com/monitord/monitord/internal/period"
 	"github.com/monitord/monitord/internal/schedule"
 	"github.com/monitord/monitord/internal/state"
@@ -37,7 +39,7 @@ import (
 type Engine struct {
 	log       logrus.FieldLogger
 	scheduler *schedule.Scheduler
-	outbox    *outbox
+	outbox    *outbox.Outbox
 	// stopSending ends what the outbox is sending.
 	stopSending context.CancelFunc
 	tick        chan struct{} // pokes the trap clock
@@ -45,14 +47,14 @@ type Engine struct {
 	// now is the clock, post the way out, and told hears of what a result did: a
 	// [Rehearsal] has its own.
 	now  func() time.Time
-	post func(*message)
+	post func(outbox.Message)
 	told func(watch.Key, []watch.Change, []watch.Decision)
 	// saver is nil before Run, and without a memory.
 	saver atomic.Pointer[state.Saver]
-	// chronicle writes the history, monLogs mon's files.
-	chronicle *scribe[HistoryEntry]
-	monLogs   *monLogs
-	slow      atomic.Bool // it was said that the disk holds up alerts
+	// book is the history of alerts, monLogs are mon's files.
+	book    *history.Book
+	monLogs *monLogs
+	slow    atomic.Bool // it was said that the disk holds up alerts
 
 	began chan struct{}
 
@@ -77,8 +79,6 @@ type Engine struct {
 	announced uint64                  // the version of set that news told of
 	absorbing bool
 	news      chan struct{}
-	// historic is what mon's history file held at the start.
-	historic []HistoryEntry
 }
 
 // A Delivery is the last attempt of one action of a watch.
@@ -103,15 +103,15 @@ func build(site *config.Site, log logrus.FieldLogger, memory Memory, timing sche
 	e.now, e.told = timing.Wall, e.logNews
 	e.confirmed, e.quorate, e.news = map[watch.Key][]watch.ToldSubject{}, map[string]*quorumState{}, make(chan struct{}, 1)
 	sending, stop := context.WithCancel(context.Background())
-	e.chronicle, e.monLogs = newScribe("the history of alerts", log, e.writeHistory), newMonLogs(log)
-	e.outbox, e.stopSending = newOutbox(sending, e.delivered, hooks{keeps: memory.Store != nil, commit: e.commit, settled: e.settled, ended: e.ended}), stop
-	e.post = e.outbox.put
+	e.book = history.New(memory.History, e.historic(site), sayWritten(log, "the history of alerts"))
+	e.monLogs = newMonLogs(log)
+	e.outbox = outbox.New(sending, outbox.Hooks{Keeps: memory.Store != nil, Attempted: e.attempted, Commit: e.commit, Settled: e.settled, Ended: e.ended})
+	e.post, e.stopSending = e.outbox.Put, stop
 	timing.Panicked = e.panicked
 	e.scheduler = schedule.New(timing)
 	e.adopt(site)
 	e.set = watch.New(machines(site), options(site))
 	e.recall(e.now())
-	e.recallHistoric(e.now())
 	if err := e.scheduler.Replace(sending, e.plan(site)); err != nil {
 		stop()
 		return nil, fmt.Errorf("schedule the watches: %w", err)
@@ -169,7 +169,7 @@ func (e *Engine) Run(ctx context.Context, grace time.Duration) {
 	e.scheduler.Run(ctx)
 	clocks.Wait()
 	defer time.AfterFunc(grace, e.stopSending).Stop()
-	e.outbox.close()
+	e.outbox.Close()
 }
 
 // begin starts the watches' life. Pools hear at once what was known of their hosts
@@ -370,13 +370,12 @@ func (e *Engine) dispatch(notices []watch.Notice) {
 		if !ok || w == nil {
 			continue
 		}
-		m := &message{box: boxOf(n.Key, n.Action.Name), name: n.Action.Name, action: n.Action.ID, alert: alert, event: event(w, n), hosts: w.Scope == watch.ScopeHost}
-		m.passing = w.Redistribute != nil && n.Action.ID == w.Redistribute.ID
-		if m.lasts() {
-			e.logCall(n, alert)
+		m := outbox.Message{
+			Name: n.Action.Name, Action: n.Action.ID, Alert: alert, Event: event(w, n), PerHost: w.Scope == watch.ScopeHost,
+			Passing: w.Redistribute != nil && n.Action.ID == w.Redistribute.ID, Limited: n.Kind != watch.Test && !w.Compat,
 		}
-		if n.Kind != watch.Test {
-			m.limit(w.Compat)
+		if m.Lasts() {
+			e.logCall(n, alert)
 		}
 		e.post(m)
 	}
@@ -404,7 +403,7 @@ func (e *Engine) Reload(site *config.Site) {
 	}
 	e.dispatch(e.set.Follow(now))
 	e.dispatch(e.set.FollowNew(now))
-	e.outbox.rebind(e.bindings().bind)
+	e.outbox.Rebind(e.bindings())
 	e.beginDowntimes(now)
 	e.mu.Unlock()
 	e.pokeTrapClock()

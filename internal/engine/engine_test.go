@@ -16,6 +16,7 @@ import (
 
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
 )
@@ -63,7 +64,7 @@ func down(hosts ...string) func(context.Context, monitors.Request) (monitors.Res
 }
 
 // follower records the states that a pool would be told.
-type follower struct{ recorder }
+type follower struct{ outboxtest.Recorder }
 
 func (*follower) Follower() {}
 
@@ -117,7 +118,7 @@ func (e *Engine) state(t *testing.T, name string) WatchStatus {
 }
 
 func TestAServerFailsAndReturns(t *testing.T) {
-	m, mail, pool := &fakeMonitor{check: down()}, &recorder{}, &follower{}
+	m, mail, pool := &fakeMonitor{check: down()}, &outboxtest.Recorder{}, &follower{}
 	w := testWatch("web", m, mail, "w1", "w2")
 	w.Periods[0].Alerts = append(w.Periods[0].Alerts, watch.Action{ID: "web/f", Name: "ipvs", Follows: true})
 	w.Actions["web/f"] = pool
@@ -127,15 +128,15 @@ func TestAServerFailsAndReturns(t *testing.T) {
 		m.set(down("w2"))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		if s := e.state(t, "web"); s.State != "failed" || s.Hosts[1].State != "down" || s.Hosts[0].State != "up" {
 			t.Errorf("status is %+v", s)
 		}
 		m.set(down())
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w2", "up w2")
-		if got := pool.seen(); len(got) != 3 {
+		mail.Want(t, "failure w2", "up w2")
+		if got := pool.Seen(); len(got) != 3 {
 			t.Errorf("the pool was told %d times, want 3 (all up, w2 down, all up): %q", len(got), got)
 		}
 	})
@@ -146,13 +147,13 @@ func TestAThousandHostsAreOneMail(t *testing.T) {
 	for i := range 1000 {
 		hosts = append(hosts, fmt.Sprintf("h%d", i))
 	}
-	mail := &recorder{}
+	mail := &outboxtest.Recorder{}
 	w := testWatch("web", &fakeMonitor{check: down(hosts...)}, mail, hosts...)
 	w.Periods[0].NumAlerts = 1
 	engineTest(t, []config.Watch{w}, func(t *testing.T, _ *Engine) {
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure "+strings.Join(hosts, " "))
+		mail.Want(t, "failure "+strings.Join(hosts, " "))
 	})
 }
 
@@ -178,7 +179,7 @@ func TestWhatCannotTestIsUnknown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad, good := &fakeMonitor{check: down()}, &fakeMonitor{check: down()}
-			mail := &recorder{}
+			mail := &outboxtest.Recorder{}
 			engineTest(t, []config.Watch{testWatch("bad", bad, mail, "w1", "w2"), testWatch("good", good, mail, "w1")}, func(t *testing.T, e *Engine) {
 				time.Sleep(3 * time.Second)
 				bad.set(check)
@@ -189,7 +190,7 @@ func TestWhatCannotTestIsUnknown(t *testing.T) {
 				if s.State != "unknown" || s.Unknown == "" || s.Hosts[0].State != "up" {
 					t.Errorf("status is %+v, want unknown, with the hosts as they were", s)
 				}
-				mail.want(t)
+				mail.Want(t)
 				if e.state(t, "good").State != "ok" || good.count() < before+20 {
 					t.Errorf("the other watch suffered: %d runs", good.count()-before)
 				}
@@ -206,7 +207,7 @@ func TestWhatCannotTestIsUnknown(t *testing.T) {
 
 func TestFailureInterval(t *testing.T) {
 	m := &fakeMonitor{check: down()}
-	w := testWatch("web", m, &recorder{}, "w1")
+	w := testWatch("web", m, &outboxtest.Recorder{}, "w1")
 	w.Interval, w.FailureInterval = 10*time.Second, time.Second
 	engineTest(t, []config.Watch{w}, func(t *testing.T, _ *Engine) {
 		time.Sleep(40 * time.Second)
@@ -225,20 +226,20 @@ func TestFailureInterval(t *testing.T) {
 
 func TestReloadKeepsStateAndTimers(t *testing.T) {
 	kept, gone, fresh := &fakeMonitor{check: down("w1")}, &fakeMonitor{check: down()}, &fakeMonitor{check: down()}
-	mail := &recorder{}
+	mail := &outboxtest.Recorder{}
 	once := func(w config.Watch) config.Watch { w.Periods[0].NumAlerts = 1; return w }
 	watches := []config.Watch{once(testWatch("kept", kept, mail, "w1")), testWatch("gone", gone, mail, "w1")}
 	engineTest(t, watches, func(t *testing.T, e *Engine) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w1")
+		mail.Want(t, "failure w1")
 		runs := kept.count()
 		site := &config.Site{Watches: []config.Watch{once(testWatch("kept", kept, mail, "w1")), testWatch("fresh", fresh, mail, "w1")}}
 		e.Reload(site)
 		goneRuns := gone.count()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w1") // no second alert for the same outage
+		mail.Want(t, "failure w1") // no second alert for the same outage
 		if n := kept.count() - runs; n != 5 {
 			t.Errorf("%d runs in 5s after the reload, want 5: the timers were disturbed", n)
 		}
@@ -251,14 +252,14 @@ func TestReloadKeepsStateAndTimers(t *testing.T) {
 		kept.set(down())
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w1", "up w1")
+		mail.Want(t, "failure w1", "up w1")
 	})
 }
 
 func TestAReloadEndsTheFastPace(t *testing.T) {
 	m := &fakeMonitor{check: down("w1")}
 	with := func(failing time.Duration) config.Watch {
-		w := testWatch("web", m, &recorder{}, "w1")
+		w := testWatch("web", m, &outboxtest.Recorder{}, "w1")
 		w.Interval, w.FailureInterval = 10*time.Second, failing
 		w.Fingerprint = failing.String()
 		return w
@@ -276,13 +277,13 @@ func TestAReloadEndsTheFastPace(t *testing.T) {
 
 func TestMonitorWaitsForItsDependency(t *testing.T) {
 	gateway, server := &fakeMonitor{check: down("gw")}, &fakeMonitor{check: down()}
-	w := testWatch("web", server, &recorder{}, "w1")
+	w := testWatch("web", server, &outboxtest.Recorder{}, "w1")
 	on, err := watch.ParseExpr("gateway:s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Depend.Monitor = on
-	engineTest(t, []config.Watch{testWatch("gateway", gateway, &recorder{}, "gw"), w}, func(t *testing.T, _ *Engine) {
+	engineTest(t, []config.Watch{testWatch("gateway", gateway, &outboxtest.Recorder{}, "gw"), w}, func(t *testing.T, _ *Engine) {
 		time.Sleep(3 * time.Second)
 		before := server.count()
 		time.Sleep(20 * time.Second)
@@ -298,20 +299,20 @@ func TestMonitorWaitsForItsDependency(t *testing.T) {
 }
 
 func TestSilentTrapSender(t *testing.T) {
-	mail := &recorder{}
+	mail := &outboxtest.Recorder{}
 	w := testWatch("traps", nil, mail, "t1")
 	w.Scope, w.Interval, w.TrapTimeout = watch.ScopeGroup, 0, 5*time.Second
 	engineTest(t, []config.Watch{w}, func(t *testing.T, _ *Engine) {
 		time.Sleep(7 * time.Second)
 		synctest.Wait()
-		mail.want(t, "traptimeout trap timeout")
+		mail.Want(t, "traptimeout trap timeout")
 	})
 }
 
 func TestTheEndWaitsForAlerts(t *testing.T) {
-	mail := &recorder{fail: func(int, alerts.Event) error { time.Sleep(3 * time.Second); return nil }}
+	mail := &outboxtest.Recorder{Fail: func(int, alerts.Event) error { time.Sleep(3 * time.Second); return nil }}
 	w := testWatch("web", &fakeMonitor{check: down("w1")}, mail, "w1")
 	w.Periods[0].NumAlerts = 1
 	engineTest(t, []config.Watch{w}, func(*testing.T, *Engine) { time.Sleep(1100 * time.Millisecond) })
-	mail.want(t, "failure w1")
+	mail.Want(t, "failure w1")
 }

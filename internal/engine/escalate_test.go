@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
 )
 
 // escalating adds somebody who is told after half an hour.
-func escalating(boss *recorder) func(*config.Watch) {
+func escalating(boss *outboxtest.Recorder) func(*config.Watch) {
 	return func(w *config.Watch) {
 		w.Periods[0].AlertEvery.Interval = 24 * time.Hour
 		w.Periods[0].Escalate = []watch.Escalation{{After: 30 * time.Minute, Actions: []watch.Action{{ID: "web/boss", Name: "mail boss"}}}}
@@ -22,49 +23,49 @@ func escalating(boss *recorder) func(*config.Watch) {
 
 // TestEscalationNeedsNoResult: a watch that runs once a day is escalated in time.
 func TestEscalationNeedsNoResult(t *testing.T) {
-	mail, boss := &recorder{}, &recorder{}
+	mail, boss := &outboxtest.Recorder{}, &outboxtest.Recorder{}
 	w := testWatch("web", &fakeMonitor{check: down("w2")}, mail, "w1", "w2")
 	w.Interval = 24 * time.Hour
 	escalating(boss)(&w)
 	engineTest(t, []config.Watch{w}, func(t *testing.T, _ *Engine) {
-		for len(mail.seen()) == 0 {
+		for len(mail.Seen()) == 0 {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 		}
 		time.Sleep(28 * time.Minute)
 		synctest.Wait()
-		boss.want(t)
+		boss.Want(t)
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		boss.want(t, "failure w2")
+		boss.Want(t, "failure w2")
 	})
 }
 
 // TestEscalationOnACluster: the next owner knows since when, and how far.
 func TestEscalationOnACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		boss := &recorder{} // of both
+		boss := &outboxtest.Recorder{} // of both
 		p := directors(t, escalating(boss))
 		p.both("w2")
 		p.pass(20 * time.Minute)
-		p.a.mail.want(t, "failure w2")
+		p.a.mail.Want(t, "failure w2")
 		p.kill(p.a)
 		p.own("dr2")
 		p.pass(9 * time.Minute)
-		boss.want(t)
+		boss.Want(t)
 		p.pass(2 * time.Minute)
-		boss.want(t, "failure w2")
-		p.a.mail = &recorder{}
+		boss.Want(t, "failure w2")
+		p.a.mail = &outboxtest.Recorder{}
 		p.boot(p.a, p.a.store)
 		p.pass(time.Minute)
 		p.own("dr1")
 		p.pass(time.Hour)
-		boss.want(t, "failure w2")
+		boss.Want(t, "failure w2")
 		p.both()
 		p.pass(2 * time.Second)
-		boss.want(t, "failure w2", "up w2")
-		p.a.mail.want(t, "up w2")
-		p.b.mail.want(t)
+		boss.Want(t, "failure w2", "up w2")
+		p.a.mail.Want(t, "up w2")
+		p.b.mail.Want(t)
 		p.end()
 	})
 }
@@ -73,12 +74,12 @@ func TestEscalationOnACluster(t *testing.T) {
 // child, even if it ends when the parent is back; the next one does.
 func TestARunFromBeforeTheParentCameBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		router, web, mail := &fakeMonitor{check: down("r1")}, &fakeMonitor{}, &recorder{}
+		router, web, mail := &fakeMonitor{check: down("r1")}, &fakeMonitor{}, &outboxtest.Recorder{}
 		web.set(func(ctx context.Context, r monitors.Request) (monitors.Result, error) {
 			time.Sleep(8 * time.Second) // as long as it takes to find out that nobody answers
 			return down("w1")(ctx, r)
 		})
-		parent := testWatch("router", router, &recorder{}, "r1")
+		parent := testWatch("router", router, &outboxtest.Recorder{}, "r1")
 		child := testWatch("web", web, mail, "w1")
 		child.Interval = 20 * time.Second
 		var err error
@@ -91,13 +92,13 @@ func TestARunFromBeforeTheParentCameBack(t *testing.T) {
 		router.set(down())
 		time.Sleep(10 * time.Second) // the run ends
 		synctest.Wait()
-		mail.want(t)
+		mail.Want(t)
 		if d := l.state(t, "web").Decisions; d[len(d)-1].Code != "dependency" {
 			t.Errorf("the last decision is %+v", d[len(d)-1])
 		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w1")
+		mail.Want(t, "failure w1")
 		l.end()
 	})
 }
@@ -107,8 +108,8 @@ func TestARunFromBeforeTheParentCameBack(t *testing.T) {
 func TestAChildWhileItsParentComesBack(t *testing.T) {
 	for _, memory := range []time.Duration{0, 90 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			router, web, mail := &fakeMonitor{check: down()}, &fakeMonitor{check: down()}, &recorder{}
-			parent := testWatch("router", router, &recorder{}, "r1")
+			router, web, mail := &fakeMonitor{check: down()}, &fakeMonitor{check: down()}, &outboxtest.Recorder{}
+			parent := testWatch("router", router, &outboxtest.Recorder{}, "r1")
 			child := testWatch("web", web, mail, "w1")
 			child.Interval = 20 * time.Second
 			var err error
@@ -123,21 +124,21 @@ func TestAChildWhileItsParentComesBack(t *testing.T) {
 			web.set(down("w1"))
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			mail.want(t)
+			mail.Want(t)
 			router.set(down()) // the way is there again; the server needs a minute to be found
 			time.Sleep(60 * time.Second)
 			web.set(down())
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
 			if memory > 0 {
-				mail.want(t)
+				mail.Want(t)
 			} else {
-				mail.want(t, "failure w1", "up w1") // what dep_memory is for
+				mail.Want(t, "failure w1", "up w1") // what dep_memory is for
 			}
 			web.set(down("w1")) // a failure of its own is told
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if got := mail.seen(); len(got) == 0 || got[len(got)-1] != "failure w1" {
+			if got := mail.Seen(); len(got) == 0 || got[len(got)-1] != "failure w1" {
 				t.Errorf("of its own failure was told: %q", got)
 			}
 			l.end()

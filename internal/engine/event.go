@@ -7,6 +7,7 @@ import (
 
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
 )
@@ -76,7 +77,7 @@ func Test(ctx context.Context, w *config.Watch, n *watch.Notice) error {
 	if !ok {
 		return fmt.Errorf("no alert is built for %s", n.Action.ID)
 	}
-	return send(ctx, alert, event(w, n))
+	return outbox.Send(ctx, alert, event(w, n))
 }
 
 // TestMonitor runs a watch's monitor once, on all hosts that it would be given.

@@ -13,7 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/monitord/monitord/alerts"
-	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/history"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/watch"
 )
 
@@ -55,7 +56,7 @@ func (j *fakeJournal) Read(f func(json.RawMessage) bool) (int, error) {
 func wantHistory(t *testing.T, e *Engine, want ...string) {
 	t.Helper()
 	synctest.Wait()
-	all, err := e.History(HistoryQuery{})
+	all, err := e.History(history.Query{})
 	if err != nil {
 		t.Error(err)
 	}
@@ -73,9 +74,9 @@ func wantHistory(t *testing.T, e *Engine, want ...string) {
 func TestHistoryOfAnAlert(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal := &fakeJournal{}
-		mail := &recorder{fail: func(n int, _ alerts.Event) error {
+		mail := &outboxtest.Recorder{Fail: func(n int, _ alerts.Event) error {
 			if n < 3 {
-				return errDown
+				return outboxtest.ErrDown
 			}
 			return nil
 		}}
@@ -90,17 +91,17 @@ func TestHistoryOfAnAlert(t *testing.T) {
 		m.set(down())
 		time.Sleep(10 * time.Second)
 		wantHistory(t, l.Engine, "failure w2: delivered, 3 attempts", "up w2: delivered, 1 attempts")
-		all, err := l.History(HistoryQuery{Last: 1})
+		all, err := l.History(history.Query{Last: 1})
 		if err != nil || len(all) != 1 || all[0].Kind != "up" || all[0].Alert != "mail" || all[0].Reason == "" || !slices.Equal(all[0].Hosts, []string{"w2"}) {
 			t.Errorf("the last: %+v, %v", all, err)
 		}
-		if all, _ := l.History(HistoryQuery{Watch: watch.Key{Group: "web", Service: "x"}}); len(all) != 0 {
+		if all, _ := l.History(history.Query{Watch: watch.Key{Group: "web", Service: "x"}}); len(all) != 0 {
 			t.Errorf("of another watch: %+v", all)
 		}
-		if all, _ := l.History(HistoryQuery{Since: time.Now().Add(-5 * time.Second)}); len(all) != 0 {
+		if all, _ := l.History(history.Query{Since: time.Now().Add(-5 * time.Second)}); len(all) != 0 {
 			t.Errorf("of the last 5s: %+v", all)
 		}
-		if all, _ := l.History(HistoryQuery{Since: time.Now().Add(-20 * time.Second)}); len(all) != 2 { // one ended since
+		if all, _ := l.History(history.Query{Since: time.Now().Add(-20 * time.Second)}); len(all) != 2 { // one ended since
 			t.Errorf("of the last 20s: %+v", all)
 		}
 		l.end()
@@ -115,7 +116,7 @@ func TestAJournalThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal := &fakeJournal{err: errors.New("disk full")}
 		m := &fakeMonitor{check: down("w2")}
-		l := reborn(t, &fakeStore{}, journal, mortal(m, &recorder{}, newPoolSink()))
+		l := reborn(t, &fakeStore{}, journal, mortal(m, &outboxtest.Recorder{}, newPoolSink()))
 		time.Sleep(5 * time.Second)
 		m.set(down())
 		time.Sleep(time.Minute)
@@ -137,34 +138,6 @@ func TestAJournalThatFails(t *testing.T) {
 	})
 }
 
-// TestTheLastOfTheHistory are the last that were decided, whenever they ended.
-func TestTheLastOfTheHistory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		journal := &fakeJournal{}
-		e, err := Resume(&config.Site{}, quiet(), Memory{History: journal})
-		if err != nil {
-			t.Fatal(err)
-		}
-		add := func(service string, decided, ended time.Time) {
-			if err := journal.Append(HistoryEntry{At: decided, Ended: ended, Service: service}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		now := time.Now()
-		for n := range 3 {
-			add("today", now.Add(time.Duration(n)*time.Second), now.Add(time.Duration(n)*time.Second))
-		}
-		for n := range 50 {
-			add("given up", now.Add(-24*time.Hour+time.Duration(n)*time.Second), now.Add(time.Hour))
-		}
-		all, err := e.History(HistoryQuery{Last: 3})
-		if err != nil || len(all) != 3 || all[0].Service != "today" {
-			t.Errorf("the last three: %+v, %v", all, err)
-		}
-		e.stopSending()
-	})
-}
-
 // A movingJournal has the history move on while it is read.
 type movingJournal struct {
 	fakeJournal
@@ -182,7 +155,7 @@ func (j *movingJournal) Read(f func(json.RawMessage) bool) (int, error) {
 func TestAnAlertIsInTheHistoryOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal := &movingJournal{}
-		mail, set := mailServer()
+		mail, set := outboxtest.MailServer()
 		set(true)
 		m := &fakeMonitor{check: down("w2")}
 		l := reborn(t, &fakeStore{}, journal, mortal(m, mail, newPoolSink()))
@@ -191,21 +164,9 @@ func TestAnAlertIsInTheHistoryOnce(t *testing.T) {
 			set(false)
 			time.Sleep(time.Minute)
 		}
-		all, err := l.History(HistoryQuery{})
-		if err != nil || len(all) != 1 || all[0].Fate != string(delivered) {
+		all, err := l.History(history.Query{})
+		if err != nil || len(all) != 1 || all[0].Fate != history.Delivered {
 			t.Errorf("delivered while it was read: %+v, %v", all, err)
-		}
-		unwritten := HistoryEntry{At: time.Now(), Ended: time.Now(), Group: "g", Service: "unwritten"}
-		l.chronicle.mu.Lock()
-		l.chronicle.waiting = append(l.chronicle.waiting, unwritten)
-		l.chronicle.mu.Unlock()
-		journal.before = func() {
-			l.chronicle.put() // it gets written
-			time.Sleep(time.Second)
-		}
-		all, err = l.History(HistoryQuery{Watch: unwritten.Watch()})
-		if err != nil || len(all) != 1 {
-			t.Errorf("written while it was read: %+v, %v", all, err)
 		}
 		l.end()
 	})
@@ -215,12 +176,12 @@ func TestAnAlertIsInTheHistoryOnce(t *testing.T) {
 // there after a crash; and once.
 func TestTheHistoryOfAKilledDaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, journal, mail := &fakeStore{}, &fakeJournal{err: errDown}, &recorder{}
+		store, journal, mail := &fakeStore{}, &fakeJournal{err: outboxtest.ErrDown}, &outboxtest.Recorder{}
 		m := &fakeMonitor{check: down("w2")}
 		l := reborn(t, store, journal, mortal(m, mail, newPoolSink()))
 		time.Sleep(5 * time.Second)
 		l.kill()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		journal.err = nil
 		for range 3 {
 			l = reborn(t, store, journal, mortal(m, mail, newPoolSink()))
@@ -230,6 +191,6 @@ func TestTheHistoryOfAKilledDaemon(t *testing.T) {
 			}
 			l.kill() // before the document knows that it is written
 		}
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 	})
 }

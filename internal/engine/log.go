@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/monitord/monitord/alerts"
+	"github.com/monitord/monitord/internal/outbox"
 	"github.com/monitord/monitord/internal/watch"
 )
 
@@ -79,31 +80,30 @@ func (e *Engine) panicked(key string, value any, stack []byte) {
 	e.log.WithFields(logrus.Fields{"watch": key, "panic": value, "stack": string(stack)}).Error("a check panicked")
 }
 
-// delivered is told of each attempt to send an alert.
-func (e *Engine) delivered(d delivery) {
-	m := &d.sent
-	key := watch.Key{Group: m.event.Group, Service: m.event.Service}
-	log := e.log.WithFields(logrus.Fields{"watch": key.String(), "alert": m.name, "kind": m.event.Kind.String(), "took": d.took.Round(time.Millisecond).String()})
-	entry := Delivery{Alert: m.name, List: m.event.Kind.String(), At: time.Now(), Took: d.took.Seconds()}
+// attempted is told of each attempt to send an alert.
+func (e *Engine) attempted(a outbox.Attempt) {
+	key := a.Watch()
+	log := e.log.WithFields(logrus.Fields{"watch": key.String(), "alert": a.Name, "kind": a.Event.Kind.String(), "took": a.Took.Round(time.Millisecond).String()})
+	entry := Delivery{Alert: a.Name, List: a.Event.Kind.String(), At: time.Now(), Took: a.Took.Seconds()}
 	switch {
-	case d.err == nil && m.follows():
-		log.WithField("hosts", states(m.event.Hosts)).Info("pool told")
-	case d.err == nil:
-		log.WithField("reason", m.event.Reason).Info("alert sent")
-	case errors.Is(d.err, alerts.ErrDelivered):
-		entry.Error = d.err.Error()
-		log.WithError(d.err).Warn("alert sent, with a complaint")
-	case d.final:
-		entry.Error = d.err.Error()
-		log.WithError(d.err).Error("alert given up")
+	case a.Err == nil && a.Follows():
+		log.WithField("hosts", states(a.Event.Hosts)).Info("pool told")
+	case a.Err == nil:
+		log.WithField("reason", a.Event.Reason).Info("alert sent")
+	case errors.Is(a.Err, alerts.ErrDelivered):
+		entry.Error = a.Err.Error()
+		log.WithError(a.Err).Warn("alert sent, with a complaint")
+	case a.Final:
+		entry.Error = a.Err.Error()
+		log.WithError(a.Err).Error("alert given up")
 	default:
-		entry.Error = d.err.Error()
-		log.WithError(d.err).Warn("alert not sent, will try again")
+		entry.Error = a.Err.Error()
+		log.WithError(a.Err).Warn("alert not sent, will try again")
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.deliveries[key] == nil {
 		e.deliveries[key] = map[string]Delivery{}
 	}
-	e.deliveries[key][m.action] = entry
+	e.deliveries[key][a.Action] = entry
 }

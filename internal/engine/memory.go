@@ -7,6 +7,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/monitord/monitord/internal/history"
+	"github.com/monitord/monitord/internal/outbox"
 	"github.com/monitord/monitord/internal/state"
 	"github.com/monitord/monitord/internal/watch"
 )
@@ -24,7 +26,7 @@ type Memory struct {
 	// result, not of what is remembered here.
 	PoolsRemember bool
 	// History keeps what became of alerts; nil: nobody does.
-	History Journal
+	History history.Journal
 }
 
 // A Store keeps documents. Load returns when the document was saved; its error is
@@ -48,9 +50,9 @@ type remembered struct {
 	operatorMemory
 	Digest digestCalendar `json:"digest,omitzero"`
 	// Queue are the alerts that are not delivered yet, in order.
-	Queue savedQueue `json:"queue,omitzero"`
+	Queue outbox.Queue `json:"queue,omitzero"`
 	// Ended are the alerts that left Queue and may not be in the history yet.
-	Ended []HistoryEntry `json:"ended,omitzero"`
+	Ended []history.Entry `json:"ended,omitzero"`
 	// Confirmed are, of watches and quorums with alerts in Queue, what people were
 	// told before these.
 	Confirmed        []watch.Told          `json:"confirmed,omitzero"`
@@ -61,6 +63,8 @@ const (
 	// refresh is how often the document is written although nothing changed that a
 	// restart would be sorry to lose: times of last successes, and the moment itself.
 	refresh = 30 * time.Second
+	// commitPatience is how long a message waits for the disk.
+	commitPatience = time.Second
 	// closePatience bounds the last write.
 	closePatience = 10 * time.Second
 	// skew is a difference of clocks that is not worth a word.
@@ -187,22 +191,24 @@ func (e *Engine) save() error { return e.memory.Store.Save(watchesDocument, e.kn
 // knowledge is a copy; what it points to is never changed. The queue is that of the
 // same moment, and put into its form when nobody waits for that any more.
 func (e *Engine) knowledge() remembered {
-	k, queue, allowance := e.moment()
-	k.Queue = saveQueue(queue, allowance)
+	k, waiting := e.moment()
+	k.Queue = waiting.Queue()
 	return k
 }
 
-func (e *Engine) moment() (k remembered, queue []waiter, allowance int) {
+func (e *Engine) moment() (k remembered, waiting outbox.Snapshot) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	k = remembered{Stopped: e.set.Stopped(), Watches: e.set.Save()}
 	k.DisabledGroups, k.DisabledHosts = e.set.Disabled()
 	k.Words, k.Quorums = e.set.Spoken(), e.savedQuorums()
-	queue, allowance = e.outbox.waiters()
-	k.Ended = e.lastWords()
+	waiting = e.outbox.Snapshot()
+	// They leave the queue by the write that saves them here, or a crash between the two
+	// writes would have them nowhere. After the queue: that is the way they go.
+	k.Ended = e.book.LastWords()
 	e.saveConfirmed(&k)
 	k.operatorMemory, k.Digest = e.operatorMemory(), e.calendar
-	return k, queue, allowance
+	return k, waiting
 }
 
 // saveConfirmed notes what people were told before the alerts that wait: another
@@ -212,7 +218,7 @@ func (e *Engine) saveConfirmed(k *remembered) {
 	if e.owners.Self == "" {
 		return // there is no other
 	}
-	pending, now := e.outbox.pending(), e.now()
+	pending, now := e.outbox.Pending(), e.now()
 	for _, key := range e.set.Keys() {
 		told, _ := e.set.Told(now, key)
 		told = e.confirm(told, pending[key])

@@ -22,6 +22,7 @@ import (
 
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/state"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
@@ -193,11 +194,11 @@ func mortal(m monitors.Monitor, mail, pool alerts.Alert) config.Watch {
 
 func TestAFailureSurvivesKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, mail, store, pool := &fakeMonitor{check: down("w2")}, &recorder{}, &fakeStore{}, newPoolSink()
+		m, mail, store, pool := &fakeMonitor{check: down("w2")}, &outboxtest.Recorder{}, &fakeStore{}, newPoolSink()
 		l := live(t, store, time.Hour, mortal(m, mail, pool))
 		time.Sleep(5 * time.Second)
 		l.kill()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		before := l.state(t, "web")
 
 		m.set(func(context.Context, monitors.Request) (monitors.Result, error) {
@@ -216,21 +217,21 @@ func TestAFailureSurvivesKill(t *testing.T) {
 		m.set(down("w2"))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w2") // alertevery goes on
+		mail.Want(t, "failure w2") // alertevery goes on
 		time.Sleep(50 * time.Minute)
 		synctest.Wait()
-		mail.want(t, "failure w2", "failure w2")
+		mail.Want(t, "failure w2", "failure w2")
 		m.set(down())
 		time.Sleep(2 * time.Second)
 		l.kill()
-		mail.want(t, "failure w2", "failure w2", "up w2")
+		mail.Want(t, "failure w2", "failure w2", "up w2")
 		l.wantLogged(t, "the saved state is taken up")
 	})
 }
 
 func TestTheLastStateIsSavedAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, mail, store := &fakeMonitor{check: down()}, &recorder{}, &fakeStore{}
+		m, mail, store := &fakeMonitor{check: down()}, &outboxtest.Recorder{}, &fakeStore{}
 		l := live(t, store, time.Hour, mortal(m, mail, newPoolSink()))
 		time.Sleep(20 * time.Second)
 		runs := l.state(t, "web").Runs
@@ -247,7 +248,7 @@ func TestTheLastStateIsSavedAtTheEnd(t *testing.T) {
 func TestQuietWatchesCostNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, store := &fakeMonitor{check: down()}, &fakeStore{}
-		l := live(t, store, time.Hour, mortal(m, &recorder{}, newPoolSink()))
+		l := live(t, store, time.Hour, mortal(m, &outboxtest.Recorder{}, newPoolSink()))
 		time.Sleep(10 * time.Second)
 		before := store.count()
 		time.Sleep(5 * time.Minute)
@@ -265,7 +266,7 @@ func TestQuietWatchesCostNothing(t *testing.T) {
 
 func TestOldStateIsUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, mail, store := &fakeMonitor{check: down("w2")}, &recorder{}, &fakeStore{}
+		m, mail, store := &fakeMonitor{check: down("w2")}, &outboxtest.Recorder{}, &fakeStore{}
 		w := mortal(m, mail, newPoolSink())
 		l := live(t, store, time.Hour, w)
 		time.Sleep(3 * time.Second)
@@ -323,7 +324,7 @@ func TestOldStateIsUnknown(t *testing.T) {
 // TestAClockThatWasPutBack: no pause may wait until the clock has caught up.
 func TestAClockThatWasPutBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, mail, store, pool := &fakeMonitor{check: down("w2")}, &recorder{}, &fakeStore{}, newPoolSink()
+		m, mail, store, pool := &fakeMonitor{check: down("w2")}, &outboxtest.Recorder{}, &fakeStore{}, newPoolSink()
 		l := live(t, store, time.Hour, mortal(m, mail, pool))
 		time.Sleep(time.Minute)
 		l.kill()
@@ -335,10 +336,10 @@ func TestAClockThatWasPutBack(t *testing.T) {
 		}
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		time.Sleep(31 * time.Minute)
 		synctest.Wait()
-		mail.want(t, "failure w2", "failure w2")
+		mail.Want(t, "failure w2", "failure w2")
 		l.wantLogged(t, "from the future")
 		l.kill()
 	})
@@ -378,7 +379,7 @@ func shift(t *testing.T, text []byte, by time.Duration) []byte {
 
 func TestASilentTrapSenderAcrossARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		mail, store := &recorder{}, &fakeStore{}
+		mail, store := &outboxtest.Recorder{}, &fakeStore{}
 		w := testWatch("traps", nil, mail, "t1")
 		w.Scope, w.Interval, w.TrapTimeout = watch.ScopeGroup, 0, 10*time.Minute
 		l := live(t, store, 0, w)
@@ -388,17 +389,17 @@ func TestASilentTrapSenderAcrossARestart(t *testing.T) {
 		l = live(t, store, 0, w)
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		mail.want(t)
+		mail.Want(t)
 		time.Sleep(2 * time.Minute) // 10m of listening, and what the last save was early
 		synctest.Wait()
-		mail.want(t, "traptimeout trap timeout")
+		mail.Want(t, "traptimeout trap timeout")
 		l.kill()
 	})
 }
 
 func TestConfigurationChangedWhileAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, mail, store := &fakeMonitor{check: down("w2")}, &recorder{}, &fakeStore{}
+		m, mail, store := &fakeMonitor{check: down("w2")}, &outboxtest.Recorder{}, &fakeStore{}
 		gone := testWatch("gone", m, mail, "w2")
 		l := live(t, store, 0, mortal(m, mail, newPoolSink()), gone)
 		time.Sleep(3 * time.Second)
@@ -429,7 +430,7 @@ func second(_ []watch.Notice, err error) error { return err }
 func TestFailureIntervalAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, store := &fakeMonitor{check: down("w1")}, &fakeStore{}
-		w := testWatch("web", m, &recorder{}, "w1")
+		w := testWatch("web", m, &outboxtest.Recorder{}, "w1")
 		w.Interval, w.FailureInterval = time.Hour, time.Second
 		l := live(t, store, 0, w)
 		time.Sleep(2 * time.Hour)
@@ -446,11 +447,11 @@ func TestFailureIntervalAfterARestart(t *testing.T) {
 
 func TestAFullDiskDoesNotStopTheTests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, mail, store := &fakeMonitor{check: down("w2")}, &recorder{}, &fakeStore{err: fmt.Errorf("write: %w", syscall.ENOSPC)}
+		m, mail, store := &fakeMonitor{check: down("w2")}, &outboxtest.Recorder{}, &fakeStore{err: fmt.Errorf("write: %w", syscall.ENOSPC)}
 		l := live(t, store, 0, mortal(m, mail, newPoolSink()))
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		if err := l.Flush(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("flush: %v", err)
 		}
@@ -484,7 +485,7 @@ func TestDamagedStateIsSaid(t *testing.T) {
 	log := quiet()
 	hook := logtest.NewLocal(log)
 	synctest.Test(t, func(t *testing.T) {
-		m, mail := &fakeMonitor{check: down("w2")}, &recorder{}
+		m, mail := &fakeMonitor{check: down("w2")}, &outboxtest.Recorder{}
 		run := func() {
 			e, err := Resume(&config.Site{Watches: []config.Watch{mortal(m, mail, newPoolSink())}}, log, Memory{Store: store})
 			if err != nil {
@@ -495,13 +496,13 @@ func TestDamagedStateIsSaid(t *testing.T) {
 			e.Run(ctx, time.Second)
 		}
 		run()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		if first := hook.AllEntries()[0]; first.Level != logrus.ErrorLevel || !strings.Contains(first.Message, "set aside") || !strings.Contains(fmt.Sprint(first.Data["moved"]), "damaged") {
 			t.Errorf("said: %v %v", first.Message, first.Data)
 		}
 		hook.Reset()
 		run() // from the real disk
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		if first := hook.AllEntries()[0]; !strings.Contains(first.Message, "taken up") {
 			t.Errorf("said: %v", first.Message)
 		}
@@ -516,7 +517,7 @@ func TestDamagedStateIsSaid(t *testing.T) {
 func TestNothingLeftToTest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &fakeMonitor{check: down()}
-		l := live(t, &fakeStore{}, 0, testWatch("web", m, &recorder{}, "w1"))
+		l := live(t, &fakeStore{}, 0, testWatch("web", m, &outboxtest.Recorder{}, "w1"))
 		if err := l.operate(func(s *watch.Set, now time.Time) ([]watch.Notice, error) {
 			return s.DisableHosts(now, watch.Mark{By: "me"}, "w1")
 		}); err != nil {
@@ -611,20 +612,8 @@ type existence struct {
 	*life
 	script  script
 	monitor *fakeMonitor
-	mail    *eventRecorder
+	mail    *outboxtest.Events
 	pool    *poolSink
-}
-
-type eventRecorder struct {
-	mu  sync.Mutex
-	got []alerts.Event
-}
-
-func (r *eventRecorder) Send(_ context.Context, e alerts.Event) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.got = append(r.got, e)
-	return nil
 }
 
 func (x *existence) start(t *testing.T, store *fakeStore) {
@@ -666,9 +655,9 @@ func (x *existence) play(t *testing.T, step scriptStep) {
 // told is what people were told. With compat the last output and the number of
 // results are lost in a restart, as in mon.
 func (x *existence) told() []alerts.Event {
-	x.mail.mu.Lock()
-	defer x.mail.mu.Unlock()
-	events := slices.Clone(x.mail.got)
+	x.mail.Mu.Lock()
+	defer x.mail.Mu.Unlock()
+	events := slices.Clone(x.mail.Got)
 	for i := range events {
 		if x.script.watch.Compat {
 			events[i].Output, events[i].Previous, events[i].Events = nil, "", 0
@@ -692,8 +681,8 @@ func TestKillsChangeNothing(t *testing.T) {
 
 func playBoth(t *testing.T, s script) (complaint string) {
 	store := &fakeStore{}
-	one := &existence{script: s, monitor: &fakeMonitor{}, mail: &eventRecorder{}}
-	two := &existence{script: s, monitor: &fakeMonitor{}, mail: &eventRecorder{}}
+	one := &existence{script: s, monitor: &fakeMonitor{}, mail: &outboxtest.Events{}}
+	two := &existence{script: s, monitor: &fakeMonitor{}, mail: &outboxtest.Events{}}
 	one.start(t, nil)
 	two.start(t, store)
 	defer func() { one.end(); two.kill() }()
@@ -730,7 +719,7 @@ func BenchmarkSaveTenThousandWatches(b *testing.B) {
 	defer func() { _ = store.Close() }()
 	var watches []config.Watch
 	for i := range 10_000 {
-		watches = append(watches, mortal(&fakeMonitor{check: down("w2")}, &recorder{}, newPoolSink()))
+		watches = append(watches, mortal(&fakeMonitor{check: down("w2")}, &outboxtest.Recorder{}, newPoolSink()))
 		watches[i].Key = watch.Key{Group: fmt.Sprintf("g%d", i), Service: "s"}
 	}
 	e, err := Resume(&config.Site{Watches: watches}, quiet(), Memory{Store: store})

@@ -18,6 +18,8 @@ import (
 
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/history"
+	"github.com/monitord/monitord/internal/scribe"
 	"github.com/monitord/monitord/internal/watch"
 )
 
@@ -38,14 +40,14 @@ type monLogs struct {
 	log logrus.FieldLogger
 
 	mu      sync.Mutex // protects what follows
-	files   map[string]*scribe[string]
+	files   map[string]*scribe.Scribe[string]
 	stop    <-chan struct{} // nil before run
 	ended   bool
 	writing sync.WaitGroup
 }
 
 func newMonLogs(log logrus.FieldLogger) *monLogs {
-	return &monLogs{log: log, files: map[string]*scribe[string]{}}
+	return &monLogs{log: log, files: map[string]*scribe.Scribe[string]{}}
 }
 
 // put adds a line to a file. It does not wait.
@@ -54,17 +56,17 @@ func (l *monLogs) put(path, line string) {
 	defer l.mu.Unlock()
 	s := l.files[path]
 	if s == nil {
-		s = newScribe("mon's log "+path, l.log, func(lines []string) error { return appendTo(path, strings.Join(lines, "")) })
+		s = scribe.New(func(lines []string) error { return appendTo(path, strings.Join(lines, "")) }, sayWritten(l.log, "mon's log "+path))
 		l.files[path] = s
 		l.employ(s)
 	}
-	s.put(line)
+	s.Put(line)
 }
 
 // employ has somebody work for a scribe while run lasts.
-func (l *monLogs) employ(s *scribe[string]) {
+func (l *monLogs) employ(s *scribe.Scribe[string]) {
 	if l.stop != nil && !l.ended {
-		l.writing.Go(func() { s.run(l.stop) })
+		l.writing.Go(func() { s.Run(l.stop) })
 	}
 }
 
@@ -195,7 +197,7 @@ const (
 
 // readHistoric reads mon's history back: the last keep lines that are not older than
 // age; 0 is any age.
-func readHistoric(path string, keep int, age time.Duration, now time.Time) ([]HistoryEntry, error) {
+func readHistoric(path string, keep int, age time.Duration, now time.Time) ([]history.Entry, error) {
 	info, err := os.Stat(path) // to open a pipe would wait for who writes to it
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -215,13 +217,13 @@ func readHistoric(path string, keep int, age time.Duration, now time.Time) ([]Hi
 			return nil, err
 		}
 	}
-	return parseLines(f, keep, func(h HistoryEntry) bool { return age == 0 || now.Sub(h.At) <= age }), nil
+	return parseLines(f, keep, func(h history.Entry) bool { return age == 0 || now.Sub(h.At) <= age }), nil
 }
 
 // parseLines returns the last keep lines that are wanted; what a disk says in the
 // middle is the end.
-func parseLines(from io.Reader, keep int, wanted func(HistoryEntry) bool) []HistoryEntry {
-	var out []HistoryEntry
+func parseLines(from io.Reader, keep int, wanted func(history.Entry) bool) []history.Entry {
+	var out []history.Entry
 	for lines := bufio.NewReaderSize(from, historicLine); ; {
 		part, more, err := lines.ReadLine()
 		line := string(part)
@@ -247,7 +249,7 @@ var monWords = map[string]string{
 }
 
 // parseHistoric reads a line; ok is false if it is none.
-func parseHistoric(line string) (h HistoryEntry, ok bool) {
+func parseHistoric(line string) (h history.Entry, ok bool) {
 	words := strings.SplitN(line, " ", 6)
 	if len(words) < 6 || monWords[words[0]] == "" {
 		return h, false
@@ -265,19 +267,19 @@ func parseHistoric(line string) (h HistoryEntry, ok bool) {
 	if args := strings.TrimPrefix(arguments, "("); args != "" {
 		name += " " + args
 	}
-	return HistoryEntry{
+	return history.Entry{
 		At: time.Unix(epoch, 0), Kind: monWords[words[0]], Group: words[1], Service: words[2], Alert: name, Summary: watch.Text(summary),
 	}, true
 }
 
-// recallHistoric reads mon's history back, if there is one.
-func (e *Engine) recallHistoric(now time.Time) {
-	e.historic = nil
-	if e.site.HistoricFile == "" {
-		return
+// historic is what mon's history holds, if there is one.
+func (e *Engine) historic(site *config.Site) []history.Entry {
+	if site.HistoricFile == "" {
+		return nil
 	}
-	var err error
-	if e.historic, err = readHistoric(e.site.HistoricFile, e.site.HistLength, e.site.HistoricTime, now); err != nil {
+	past, err := readHistoric(site.HistoricFile, site.HistLength, site.HistoricTime, e.now())
+	if err != nil {
 		e.log.WithError(err).Error("the alert history of mon cannot be read")
 	}
+	return past
 }

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/history"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
+	"github.com/monitord/monitord/internal/scribe"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
 )
@@ -31,7 +33,7 @@ type scripted struct {
 
 // A calledProgram is an alert that calls one.
 type calledProgram struct {
-	recorder
+	outboxtest.Recorder
 	path string
 }
 
@@ -39,8 +41,13 @@ func (p *calledProgram) Program() string { return p.path }
 
 func newScripted(t *testing.T, site *config.Site, change func(*config.Watch)) *scripted {
 	t.Helper()
+	return newScriptedWith(t, Memory{}, site, change)
+}
+
+func newScriptedWith(t *testing.T, memory Memory, site *config.Site, change func(*config.Watch)) *scripted {
+	t.Helper()
 	s := &scripted{monitor: &fakeMonitor{}, start: time.Now()}
-	w := testWatch("g", s.monitor, &recorder{}, "h1", "h2")
+	w := testWatch("g", s.monitor, &outboxtest.Recorder{}, "h1", "h2")
 	w.Scope, w.Compat = watch.ScopeGroup, true
 	w.Periods[0].Alerts[0].Name, w.Periods[0].UpAlerts[0].Name = "exec a.alert", "exec up.alert -x y"
 	w.Actions["g/a"], w.Actions["g/u"] = &calledProgram{path: "@ALERTDIR@/a.alert"}, &calledProgram{path: "@ALERTDIR@/up.alert"}
@@ -49,7 +56,7 @@ func newScripted(t *testing.T, site *config.Site, change func(*config.Watch)) *s
 	}
 	site.Watches = []config.Watch{w}
 	s.watch = &site.Watches[0]
-	e, err := Resume(site, quiet(), Memory{})
+	e, err := Resume(site, quiet(), memory)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +65,7 @@ func newScripted(t *testing.T, site *config.Site, change func(*config.Watch)) *s
 	stop := make(chan struct{})
 	done := e.write(stop)
 	s.end = func() {
-		e.outbox.close()
+		e.outbox.Close()
 		close(stop)
 		<-done
 		e.stopSending()
@@ -192,11 +199,14 @@ func TestGoldenHistory(t *testing.T) {
 
 		s = newScripted(t, &config.Site{Global: global}, nil)
 		wantHistory(t, s.Engine, "failure h1: , 0 attempts", "up h1: , 0 attempts")
-		if h := s.historic[1]; h.Alert != "@ALERTDIR@/up.alert -x y" || h.Group != "g" || h.Service != "s" {
-			t.Errorf("read back: %+v", h)
+		read, err := s.History(history.Query{})
+		if h := read[1]; err != nil || h.Alert != "@ALERTDIR@/up.alert -x y" || h.Group != "g" || h.Service != "s" {
+			t.Errorf("read back: %+v, %v", h, err)
 		}
-		s.memory.History = &fakeJournal{} // what is told there comes instead
-		s.chronicle.put(HistoryEntry{At: s.historic[1].At, Kind: "up", Summary: "own", Fate: "delivered"})
+		s.end()
+
+		s = newScriptedWith(t, Memory{History: &fakeJournal{}}, &config.Site{Global: global}, nil) // what is told there comes instead
+		s.book.Put(history.Entry{At: read[1].At, Kind: "up", Summary: "own", Fate: "delivered"})
 		wantHistory(t, s.Engine, "failure h1: , 0 attempts", "up own: delivered, 0 attempts")
 		s.end()
 	})
@@ -232,38 +242,10 @@ func TestALogOnAFullDisk(t *testing.T) {
 			time.Sleep(time.Minute)
 			s.result(t, n%2, "x")
 		}
-		if waiting := len(s.monLogs.files["/dev/full"].unwritten()); waiting != 29 { // the head, 10 failures, 9 recoveries and their 9 downtimes
+		if waiting := len(s.monLogs.files["/dev/full"].Unwritten()); waiting != 29 { // the head, 10 failures, 9 recoveries and their 9 downtimes
 			t.Errorf("%d lines wait for the disk", waiting)
 		}
 		s.end()
-	})
-}
-
-func TestAScribeIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var written []int
-		var full atomic.Bool
-		full.Store(true)
-		s := newScribe("x", quiet(), func(n []int) error {
-			if full.Load() {
-				return errDown
-			}
-			written = append(written, n...)
-			return nil
-		})
-		stop := make(chan struct{})
-		go s.run(stop)
-		for n := range 3 * scribeRoom {
-			s.put(n)
-		}
-		synctest.Wait()
-		full.Store(false)
-		time.Sleep(2 * time.Minute)
-		synctest.Wait()
-		if len(written) != scribeRoom || written[0] != 2*scribeRoom || written[scribeRoom-1] != 3*scribeRoom-1 {
-			t.Errorf("%d lines were written", len(written))
-		}
-		close(stop)
 	})
 }
 
@@ -283,7 +265,7 @@ func TestOneLogDoesNotHoldUpTheOther(t *testing.T) {
 		stop := make(chan struct{})
 		done := e.write(stop)
 		var want strings.Builder
-		for n := range 3 * scribeBatch {
+		for n := range 3 * scribe.Batch {
 			e.monLogs.put(bad, "x\n")
 			if n%100 == 0 {
 				line := fmt.Sprintln(n)
@@ -301,7 +283,7 @@ func TestOneLogDoesNotHoldUpTheOther(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if got, err := os.ReadFile(bad); err != nil || len(got) != 2*3*scribeBatch {
+		if got, err := os.ReadFile(bad); err != nil || len(got) != 2*3*scribe.Batch {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}
 		close(stop)

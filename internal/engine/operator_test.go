@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/watch"
 )
 
@@ -87,23 +88,23 @@ func TestOperatorsWordsOnACluster(t *testing.T) {
 					p.pass(300 * time.Millisecond)
 					test.say(t, said)
 					p.pass(300 * time.Millisecond)
-					before := len(p.a.mail.seen())
+					before := len(p.a.mail.Seen())
 					p.pass(time.Minute)
-					if got := p.a.mail.seen(); len(got) != before {
+					if got := p.a.mail.Seen(); len(got) != before {
 						t.Errorf("dr1 told %q", got)
 					}
 					p.kill(said) // and what was told does not live in it alone
-					said.mail = &recorder{}
+					said.mail = &outboxtest.Recorder{}
 					p.boot(said, said.store)
 					p.pass(time.Minute)
 					p.own("dr2")
 					p.pass(2 * time.Minute)
-					if got := p.b.mail.seen(); len(got) != 0 {
+					if got := p.b.mail.Seen(); len(got) != 0 {
 						t.Errorf("dr2 told %q", got)
 					}
 					test.undo(t, said)
 					p.pass(2 * time.Second)
-					if got := p.b.mail.seen(); len(got) == 0 || got[0] != "failure w2" {
+					if got := p.b.mail.Seen(); len(got) == 0 || got[0] != "failure w2" {
 						t.Errorf("after all, dr2 told %q", got)
 					}
 					p.end()
@@ -116,7 +117,7 @@ func TestOperatorsWordsOnACluster(t *testing.T) {
 // TestOperatorsWordsAreSaved: kill -9 just after the command undoes nothing.
 func TestOperatorsWordsAreSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, mail, store := &fakeMonitor{check: down("w2")}, &recorder{}, &fakeStore{}
+		m, mail, store := &fakeMonitor{check: down("w2")}, &outboxtest.Recorder{}, &fakeStore{}
 		w := mortal(m, mail, newPoolSink())
 		l := live(t, store, time.Hour, w)
 		time.Sleep(3 * time.Second)
@@ -156,7 +157,7 @@ func TestOperatorsWordsAreSaved(t *testing.T) {
 
 // TestWordsAboutNothing: what is misspelt changes nothing, and says what there is.
 func TestWordsAboutNothing(t *testing.T) {
-	engineTest(t, []config.Watch{testWatch("web", &fakeMonitor{check: down()}, &recorder{}, "w1")}, func(t *testing.T, e *Engine) {
+	engineTest(t, []config.Watch{testWatch("web", &fakeMonitor{check: down()}, &outboxtest.Recorder{}, "w1")}, func(t *testing.T, e *Engine) {
 		time.Sleep(2 * time.Second)
 		add := func(s watch.Silence) error {
 			s.Span = time.Hour
@@ -193,7 +194,7 @@ func TestWordsAboutNothing(t *testing.T) {
 // TestAHostIsAllItsPorts: who disables a host need not know how the groups write it.
 func TestAHostIsAllItsPorts(t *testing.T) {
 	entries := []string{"10.0.0.21:80", "10.0.0.21:443", "10.0.0.2:80", "w1", "W1:8080", "[2001:db8::1]:80"}
-	engineTest(t, []config.Watch{testWatch("web", &fakeMonitor{check: down()}, &recorder{}, entries...)}, func(t *testing.T, e *Engine) {
+	engineTest(t, []config.Watch{testWatch("web", &fakeMonitor{check: down()}, &outboxtest.Recorder{}, entries...)}, func(t *testing.T, e *Engine) {
 		for name, want := range map[string][]string{
 			"10.0.0.21":             {"10.0.0.21:443", "10.0.0.21:80"},
 			"10.0.0.21:80":          {"10.0.0.21:80"},

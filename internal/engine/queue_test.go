@@ -6,46 +6,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/history"
+	"github.com/monitord/monitord/internal/outbox"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/state"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
 )
 
-// saved is what waits, in order.
-func (o *outbox) saved() []savedMessage { return saveQueue(o.waiters()) }
-
-// A mailServer is a recorder that is down or not.
-func mailServer() (r *recorder, set func(down bool)) {
-	r = &recorder{}
-	set = func(down bool) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.fail = func(int, alerts.Event) error {
-			if down {
-				return errDown
-			}
-			return nil
-		}
-	}
-	return r, set
-}
-
 // reborn is live with a history.
-func reborn(t *testing.T, store *fakeStore, journal Journal, watches ...config.Watch) *life {
+func reborn(t *testing.T, store *fakeStore, journal history.Journal, watches ...config.Watch) *life {
 	t.Helper()
 	return liveAs(t, Memory{Store: store, MaxAge: time.Hour, History: journal}, watches...)
 }
@@ -54,7 +34,7 @@ func reborn(t *testing.T, store *fakeStore, journal Journal, watches ...config.W
 func TestWhatWaitsSurvivesKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, journal := &fakeStore{}, &fakeJournal{}
-		mail, down1 := mailServer()
+		mail, down1 := outboxtest.MailServer()
 		m := &fakeMonitor{check: down("w1")}
 		w := mortal(m, mail, newPoolSink())
 		w.Scope = watch.ScopeHost
@@ -66,18 +46,18 @@ func TestWhatWaitsSurvivesKill(t *testing.T) {
 		m.set(down("w2"))
 		time.Sleep(5 * time.Second)
 		l.kill()
-		mail.want(t)
+		mail.Want(t)
 
 		down1(false)
 		l = reborn(t, store, journal, w)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w1 w2", "up w1")
+		mail.Want(t, "failure w1 w2", "up w1")
 		l.kill()
 		l = reborn(t, store, journal, w)
 		time.Sleep(5 * time.Second)
 		l.end()
-		mail.want(t, "failure w1 w2", "up w1")
+		mail.Want(t, "failure w1 w2", "up w1")
 	})
 }
 
@@ -86,8 +66,8 @@ func TestWhatWaitsSurvivesKill(t *testing.T) {
 func TestTheDecisionIsOnTheDiskBeforeTheMail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fakeStore{}
-		mail := &recorder{}
-		mail.fail = func(_ int, e alerts.Event) error {
+		mail := &outboxtest.Recorder{}
+		mail.Fail = func(_ int, e alerts.Event) error {
 			var saved remembered
 			store.mu.Lock()
 			defer store.mu.Unlock()
@@ -106,7 +86,7 @@ func TestTheDecisionIsOnTheDiskBeforeTheMail(t *testing.T) {
 		m.set(down())
 		time.Sleep(3 * time.Second)
 		l.kill()
-		mail.want(t, "failure w2", "up w2")
+		mail.Want(t, "failure w2", "up w2")
 	})
 }
 
@@ -116,9 +96,9 @@ func TestKilledWhileSending(t *testing.T) {
 	for _, recovered := range []bool{false, true} {
 		t.Run(fmt.Sprint("recovered ", recovered), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store, mail := &fakeStore{}, &recorder{}
+				store, mail := &fakeStore{}, &outboxtest.Recorder{}
 				m := &fakeMonitor{check: down("w2")}
-				hanging := blockedAlert{}
+				hanging := outboxtest.Blocked{}
 				l := live(t, store, time.Hour, mortal(m, hanging, newPoolSink()))
 				time.Sleep(3 * time.Second)
 				l.kill()
@@ -130,26 +110,18 @@ func TestKilledWhileSending(t *testing.T) {
 				l = live(t, store, time.Hour, mortal(m, mail, newPoolSink()))
 				time.Sleep(3 * time.Second)
 				l.end()
-				mail.want(t, want...)
+				mail.Want(t, want...)
 			})
 		})
 	}
 }
 
-// A blockedAlert never comes to an end.
-type blockedAlert struct{}
-
-func (blockedAlert) Send(ctx context.Context, _ alerts.Event) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
 // TestKilledBeforeTheDecisionIsSaved: it is decided again.
 func TestKilledBeforeTheDecisionIsSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, mail := &fakeStore{}, &recorder{}
+		store, mail := &fakeStore{}, &outboxtest.Recorder{}
 		m := &fakeMonitor{check: down()}
-		l := live(t, store, time.Hour, mortal(m, blockedAlert{}, newPoolSink()))
+		l := live(t, store, time.Hour, mortal(m, outboxtest.Blocked{}, newPoolSink()))
 		time.Sleep(3 * time.Second)
 		store.fail(errors.New("killed"))
 		m.set(down("w2"))
@@ -158,7 +130,7 @@ func TestKilledBeforeTheDecisionIsSaved(t *testing.T) {
 		l = live(t, store, time.Hour, mortal(m, mail, newPoolSink()))
 		time.Sleep(3 * time.Second)
 		l.end()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 	})
 }
 
@@ -177,7 +149,7 @@ func (s *slowStore) Save(d state.Document, value any) error {
 // a moment only.
 func TestASlowDiskHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, mail, pool := &slowStore{takes: time.Minute}, &recorder{}, newPoolSink()
+		store, mail, pool := &slowStore{takes: time.Minute}, &outboxtest.Recorder{}, newPoolSink()
 		m := &fakeMonitor{check: down()}
 		l := liveAs(t, Memory{Store: store, MaxAge: time.Hour}, mortal(m, mail, pool))
 		time.Sleep(10*time.Second + time.Millisecond)
@@ -189,7 +161,7 @@ func TestASlowDiskHoldsUpNobody(t *testing.T) {
 		}
 		time.Sleep(commitPatience)
 		synctest.Wait()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		l.wantLogged(t, "the disk takes long")
 		l.end()
 		time.Sleep(5 * time.Minute) // until the disk has taken the last
@@ -200,13 +172,13 @@ func TestASlowDiskHoldsUpNobody(t *testing.T) {
 func TestGivingUpCountsFromTheFirstLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, journal := &fakeStore{}, &fakeJournal{}
-		mail, set := mailServer()
+		mail, set := outboxtest.MailServer()
 		set(true)
 		m := &fakeMonitor{check: down("w2")}
 		w := mortal(m, mail, newPoolSink())
 		w.Periods[0].NumAlerts, w.Interval = 1, time.Minute
 		start := time.Now()
-		for time.Since(start) < giveUp-time.Hour {
+		for time.Since(start) < outbox.GiveUp-time.Hour {
 			l := reborn(t, store, journal, w)
 			time.Sleep(50 * time.Minute)
 			l.kill()
@@ -216,18 +188,18 @@ func TestGivingUpCountsFromTheFirstLife(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		l.wantLogged(t, "alert given up")
-		all, err := l.History(HistoryQuery{})
-		if err != nil || len(all) != 1 || all[0].Fate != string(givenUp) || all[0].Why != "mail server down" {
+		all, err := l.History(history.Query{})
+		if err != nil || len(all) != 1 || all[0].Fate != history.GivenUp || all[0].Why != "mail server down" {
 			t.Errorf("history: %+v, %v", all, err)
 		}
 		l.end()
-		mail.want(t)
+		mail.Want(t)
 	})
 }
 
 func waitingAttempts(t *testing.T, e *Engine) int {
 	t.Helper()
-	all, err := e.History(HistoryQuery{})
+	all, err := e.History(history.Query{})
 	if err != nil || len(all) != 1 || all[0].Attempts < 100 {
 		t.Fatalf("history: %+v, %v", all, err)
 	}
@@ -241,36 +213,36 @@ func TestWhatWaitsFollowsTheConfiguration(t *testing.T) {
 		name   string
 		change func(w *config.Watch)
 		want   []string
-		fate   fate
+		fate   history.Fate
 	}{
-		{"unchanged", func(*config.Watch) {}, []string{"failure w2"}, delivered},
+		{"unchanged", func(*config.Watch) {}, []string{"failure w2"}, history.Delivered},
 		{"the alert has another place", func(w *config.Watch) {
 			w.Periods[0].Alerts[0].ID = "web/q/a"
 			w.Actions["web/q/a"] = w.Actions["web/a"]
 			delete(w.Actions, "web/a")
-		}, []string{"failure w2"}, delivered},
+		}, []string{"failure w2"}, history.Delivered},
 		{"the alert is gone", func(w *config.Watch) {
 			w.Periods[0].Alerts, w.Periods[0].UpAlerts = nil, nil
 			delete(w.Actions, "web/a")
 			delete(w.Actions, "web/u")
-		}, nil, dropped},
+		}, nil, history.Dropped},
 		{"the service was renamed", func(w *config.Watch) {
 			w.Key.Service = "t"
 			w.Periods[0].Alerts = []watch.Action{{ID: "web2/a", Name: "mail"}}
 			w.Actions = map[string]alerts.Alert{"web2/a": w.Actions["web/a"]}
-		}, []string{"failure w2"}, dropped}, // it is a new watch, and fails
+		}, []string{"failure w2"}, history.Dropped}, // it is a new watch, and fails
 		{"the service moved to another group", func(w *config.Watch) {
 			w.Key.Group = "web2"
 			w.Periods[0].Alerts = []watch.Action{{ID: "web2/a", Name: "mail"}}
 			w.Actions = map[string]alerts.Alert{"web2/a": w.Actions["web/a"]}
-		}, []string{"failure w2"}, dropped},
-		{"the service was removed", nil, nil, dropped},
+		}, []string{"failure w2"}, history.Dropped},
+		{"the service was removed", nil, nil, history.Dropped},
 	} {
 		for _, reload := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, reload %t", tt.name, reload), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					store, journal := &fakeStore{}, &fakeJournal{}
-					mail, set := mailServer()
+					mail, set := outboxtest.MailServer()
 					set(true)
 					m := &fakeMonitor{check: down("w2")}
 					l := reborn(t, store, journal, mortal(m, mail, newPoolSink()))
@@ -292,12 +264,12 @@ func TestWhatWaitsFollowsTheConfiguration(t *testing.T) {
 					}
 					time.Sleep(10 * time.Second)
 					synctest.Wait()
-					mail.want(t, tt.want...)
-					all, err := l.History(HistoryQuery{Watch: watch.Key{Group: "web", Service: "s"}})
-					if err != nil || len(all) != 1 || all[0].Fate != string(tt.fate) {
+					mail.Want(t, tt.want...)
+					all, err := l.History(history.Query{Watch: watch.Key{Group: "web", Service: "s"}})
+					if err != nil || len(all) != 1 || all[0].Fate != tt.fate {
 						t.Errorf("history: %+v, %v", all, err)
 					}
-					if tt.fate == dropped {
+					if tt.fate == history.Dropped {
 						l.wantLogged(t, "alert dropped")
 					}
 					l.end()
@@ -311,7 +283,7 @@ func TestWhatWaitsFollowsTheConfiguration(t *testing.T) {
 func TestAQueueThatIsTooOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, journal := &fakeStore{}, &fakeJournal{}
-		mail, set := mailServer()
+		mail, set := outboxtest.MailServer()
 		set(true)
 		m := &fakeMonitor{check: down("w2")}
 		l := reborn(t, store, journal, mortal(m, mail, newPoolSink()))
@@ -322,9 +294,9 @@ func TestAQueueThatIsTooOld(t *testing.T) {
 		l = reborn(t, store, journal, mortal(m, mail, newPoolSink()))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w2") // decided anew
-		all, err := l.History(HistoryQuery{})
-		if err != nil || len(all) != 2 || all[0].Fate != string(dropped) || all[1].Fate != string(delivered) {
+		mail.Want(t, "failure w2") // decided anew
+		all, err := l.History(history.Query{})
+		if err != nil || len(all) != 2 || all[0].Fate != history.Dropped || all[1].Fate != history.Delivered {
 			t.Errorf("history: %+v, %v", all, err)
 		}
 		l.end()
@@ -345,7 +317,7 @@ func flood(n int, m monitors.Monitor, mail alerts.Alert) []config.Watch {
 	return out
 }
 
-// TestAnHourWithoutAMailServer: of what came up meanwhile people get a burst and few
+// TestAnHourWithoutAMailServer: of what came up meanwhile people get a outbox.FloodLimit and few
 // sums, in which nobody is missing, whoever was restarted.
 func TestAnHourWithoutAMailServer(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
@@ -353,16 +325,16 @@ func TestAnHourWithoutAMailServer(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const watches = 120
 				store, journal := &fakeStore{}, &fakeJournal{}
-				mail, set := mailServer()
-				events := &eventRecorder{}
-				both := bothAlerts{mail, events}
+				mail, set := outboxtest.MailServer()
+				events := &outboxtest.Events{}
+				both := outboxtest.Both{First: mail, Second: events}
 				set(true)
 				m := &fakeMonitor{check: down("w1")}
 				all := flood(watches, m, both)
 				l := reborn(t, store, journal, all...)
 				for range 6 {
 					time.Sleep(10 * time.Minute)
-					if n := len(l.outbox.saved()); n > burst+3 {
+					if n := len(l.outbox.Snapshot().Queue()); n > outbox.FloodLimit+3 {
 						t.Errorf("%d messages wait", n)
 					}
 					if restarts {
@@ -373,11 +345,11 @@ func TestAnHourWithoutAMailServer(t *testing.T) {
 				set(false)
 				time.Sleep(20 * time.Minute)
 				synctest.Wait()
-				if n := len(events.got); n > 2*burst+4 {
+				if n := len(events.Got); n > 2*outbox.FloodLimit+4 {
 					t.Errorf("%d messages came after the hour", n)
 				}
 				var text strings.Builder
-				for _, e := range events.got {
+				for _, e := range events.Got {
 					fmt.Fprintf(&text, "failure %s:%s: x\n%s", e.Group, e.Service, e.Output)
 				}
 				for _, w := range all {
@@ -385,7 +357,7 @@ func TestAnHourWithoutAMailServer(t *testing.T) {
 						t.Errorf("nobody heard of %s", w.Key)
 					}
 				}
-				if n := len(l.outbox.saved()); n != 0 {
+				if n := len(l.outbox.Snapshot().Queue()); n != 0 {
 					t.Errorf("%d messages still wait", n)
 				}
 				l.end()
@@ -394,131 +366,10 @@ func TestAnHourWithoutAMailServer(t *testing.T) {
 	}
 }
 
-// bothAlerts is the first one's answer, and what it took also for the second.
-type bothAlerts struct{ first, second alerts.Alert }
-
-func (b bothAlerts) Send(ctx context.Context, e alerts.Event) error {
-	if err := b.first.Send(ctx, e); err != nil {
-		return err
-	}
-	return b.second.Send(ctx, e)
-}
-
-// TestTheQueueIsBounded: by what the configuration has, however long and however much
-// comes up while nothing can be delivered.
-func TestTheQueueIsBounded(t *testing.T) {
-	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
-		r, set := mailServer()
-		set(true)
-		const rounds, watches = 1000, 100
-		for n := range rounds * watches {
-			kind, state := alerts.Failure, alerts.HostDown
-			if n/watches%2 == 1 {
-				kind, state = alerts.Up, alerts.HostUp
-			}
-			m := hostMessage(r, kind, state, fmt.Sprintf("h%d", 1+n%3))
-			m.event.Service = fmt.Sprint(n % watches)
-			m.box, m.action = boxOf(m.key(), "mail"), m.event.Service+kind.String()
-			o.put(m)
-			if n%10_000 == 0 {
-				time.Sleep(10 * time.Second)
-			}
-		}
-		if n := len(o.saved()); n > 3*watches {
-			t.Errorf("%d messages wait of %d watches", n, watches)
-		}
-		long := bytes.Repeat([]byte("x"), 1<<20)
-		for n := range 2000 { // each of another watch, with a long text, to one destination
-			m := testMessage(r, alerts.Failure, "down")
-			m.event.Service, m.destination = fmt.Sprint("x", n), "mail"
-			m.box, m.action = boxOf(m.key(), "mail"), m.event.Service
-			m.event.Output = long
-			o.put(m)
-		}
-		texts := func() (size float64) {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			o.each(func(m *message) { size += float64(len(m.event.Output)) })
-			return size
-		}
-		if got, most := texts(), maxTexts*(1+math.Log(2100))+2100*leastText; got > most {
-			t.Errorf("the texts take %.0f bytes, want at most %.0f", got, most)
-		}
-		time.Sleep(5 * limitWindow)
-		if n := len(o.saved()); n > 3*watches+burst+1 {
-			t.Errorf("%d messages wait after the flood", n)
-		}
-		text, err := json.Marshal(o.saved())
-		if err != nil || len(text) > 2*maxTexts {
-			t.Errorf("%d bytes go to the disk, %v", len(text), err)
-		}
-		set(false)
-		time.Sleep(10 * time.Minute)
-	})
-}
-
-// TestASavedEventIsWhole fills every field of an event: none may be forgotten when
-// one is added. What the configuration says is not saved.
-func TestASavedEventIsWhole(t *testing.T) {
-	var e alerts.Event
-	fillIn(t, reflect.ValueOf(&e).Elem(), 1)
-	e.Kind = alerts.Trap
-	want := e
-	want.Testing, want.Description, want.Env = 0, "", nil
-	text, err := json.Marshal(saveEvent(&e, 1000))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var saved savedEvent
-	if err := json.Unmarshal(text, &saved); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, saved.event()); diff != "" {
-		t.Errorf("-event +saved:\n%s", diff)
-	}
-	if err := json.Unmarshal([]byte(`{"kind":"rumour"}`), &saved); err == nil || !strings.Contains(err.Error(), `no kind of alert "rumour"`) {
-		t.Errorf("a kind that is not there: %v", err)
-	}
-}
-
-func fillIn(t *testing.T, v reflect.Value, n int) {
-	t.Helper()
-	switch {
-	case v.Type() == reflect.TypeFor[time.Time]():
-		v.Set(reflect.ValueOf(time.Unix(int64(n), 5).UTC()))
-		return
-	case v.Type() == reflect.TypeFor[[]byte]():
-		v.SetBytes([]byte("b\xff"))
-		return
-	}
-	switch v.Kind() {
-	case reflect.Struct:
-		for i := range v.NumField() {
-			fillIn(t, v.Field(i), n+i)
-		}
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		for i := range 2 {
-			fillIn(t, v.Index(i), n+i)
-		}
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		fillIn(t, v.Elem(), n)
-	case reflect.String:
-		v.SetString(fmt.Sprintf("text %d", n))
-	case reflect.Int:
-		v.SetInt(1)
-	case reflect.Bool:
-		v.SetBool(true)
-	default:
-		t.Fatalf("what is a %s?", v.Type())
-	}
-}
-
 // TestStateWithoutAQueue is that of the version before: nothing waits.
 func TestStateWithoutAQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, mail := &fakeStore{}, &recorder{}
+		store, mail := &fakeStore{}, &outboxtest.Recorder{}
 		m := &fakeMonitor{check: down("w2")}
 		l := live(t, store, time.Hour, mortal(m, mail, newPoolSink()))
 		time.Sleep(5 * time.Second)
@@ -537,7 +388,7 @@ func TestStateWithoutAQueue(t *testing.T) {
 		l = live(t, store, time.Hour, mortal(m, mail, newPoolSink()))
 		time.Sleep(5 * time.Second)
 		l.end()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		l.wantLogged(t, "the saved state is taken up")
 	})
 }
@@ -552,7 +403,7 @@ func TestAMessageOfANewerVersion(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			store := &fakeStore{}
-			mail, set := mailServer()
+			mail, set := outboxtest.MailServer()
 			set(true)
 			m := &fakeMonitor{check: down("w2")}
 			w := mortal(m, mail, newPoolSink())
@@ -564,7 +415,7 @@ func TestAMessageOfANewerVersion(t *testing.T) {
 			l = live(t, store, time.Hour, w)
 			time.Sleep(5 * time.Second)
 			l.end()
-			mail.want(t, "failure w2")
+			mail.Want(t, "failure w2")
 			l.wantLogged(t, "the saved state is taken up", "cannot be read, and is dropped")
 		})
 	}
@@ -595,7 +446,7 @@ func TestStateOfEarlierVersions(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Until(saved.Add(time.Minute)))
-				web, db := &recorder{}, &recorder{}
+				web, db := &outboxtest.Recorder{}, &outboxtest.Recorder{}
 				m, ill := &fakeMonitor{check: down("w2")}, &fakeMonitor{check: down("d1")}
 				watches := []config.Watch{mortal(m, web, newPoolSink()), testWatch("db", ill, db, "d1")}
 				for i := range watches {
@@ -609,12 +460,12 @@ func TestStateOfEarlierVersions(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				l.end()
 				l.wantLogged(t, "the saved state is taken up")
-				web.want(t, "up w2")
+				web.Want(t, "up w2")
 				var want []string
 				if waits {
 					want = append(want, "failure d1")
 				}
-				db.want(t, want...)
+				db.Want(t, want...)
 			})
 		})
 	}
@@ -625,7 +476,7 @@ func TestTheEndOnAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		full := fmt.Errorf("write: %w", syscall.ENOSPC)
 		store, journal := &fakeStore{err: full}, &fakeJournal{err: full}
-		mail, set := mailServer()
+		mail, set := outboxtest.MailServer()
 		set(true)
 		m := &fakeMonitor{check: down("w2")}
 		l := reborn(t, store, journal, mortal(m, mail, newPoolSink()))
@@ -659,10 +510,10 @@ func TestTheQueueAcrossDirectors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := directors(t, nil)
-				a, set := mailServer()
-				p.a.mail.mu.Lock()
-				p.a.mail.fail = func(int, alerts.Event) error { return errDown }
-				p.a.mail.mu.Unlock()
+				a, set := outboxtest.MailServer()
+				p.a.mail.Mu.Lock()
+				p.a.mail.Fail = func(int, alerts.Event) error { return outboxtest.ErrDown }
+				p.a.mail.Mu.Unlock()
 				p.pass(time.Second)
 				p.both("w2")
 				p.pass(10 * time.Second)
@@ -680,20 +531,20 @@ func TestTheQueueAcrossDirectors(t *testing.T) {
 				if tt.restart {
 					p.boot(p.a, p.a.store)
 				} else {
-					p.a.mail.mu.Lock()
-					p.a.mail.fail = nil
-					p.a.mail.mu.Unlock()
+					p.a.mail.Mu.Lock()
+					p.a.mail.Fail = nil
+					p.a.mail.Mu.Unlock()
 				}
 				p.pass(40 * time.Second) // dr1 hears what dr2 said
 				p.own("dr1")
 				p.pass(10 * time.Second)
 				want := map[string][]string{tt.want: {"failure w2"}}
-				p.a.mail.want(t, want["dr1"]...)
-				p.b.mail.want(t, want["dr2"]...)
+				p.a.mail.Want(t, want["dr1"]...)
+				p.b.mail.Want(t, want["dr2"]...)
 				p.both()
 				p.pass(10 * time.Second)
-				p.a.mail.want(t, append(want["dr1"], "up w2")...)
-				p.b.mail.want(t, want["dr2"]...)
+				p.a.mail.Want(t, append(want["dr1"], "up w2")...)
+				p.b.mail.Want(t, want["dr2"]...)
 				p.end()
 			})
 		})
@@ -709,27 +560,27 @@ func TestARecoveryThatWasNotDelivered(t *testing.T) {
 		p.pass(time.Second)
 		p.both("w2")
 		p.pass(5 * time.Second)
-		p.a.mail.want(t, "failure w2")
-		p.a.mail.mu.Lock()
-		p.a.mail.fail = func(int, alerts.Event) error { return errDown }
-		p.a.mail.mu.Unlock()
+		p.a.mail.Want(t, "failure w2")
+		p.a.mail.Mu.Lock()
+		p.a.mail.Fail = func(int, alerts.Event) error { return outboxtest.ErrDown }
+		p.a.mail.Mu.Unlock()
 		p.unwire(true) // dr2 hears nothing of all this
 		p.both()
 		p.pass(5 * time.Second)
 		p.kill(p.a)
-		p.a.mail = &recorder{}
+		p.a.mail = &outboxtest.Recorder{}
 		p.unwire(false)
 		p.boot(p.a, p.a.store)
 		p.pass(40 * time.Second)
 		p.own("dr2")
 		p.pass(10 * time.Second)
-		p.a.mail.want(t)
-		p.b.mail.want(t, "up w2")
+		p.a.mail.Want(t)
+		p.b.mail.Want(t, "up w2")
 		p.own("dr1")
 		p.pass(40 * time.Second)
 		p.own("dr1")
 		p.pass(10 * time.Second)
-		p.a.mail.want(t)
+		p.a.mail.Want(t)
 		p.end()
 	})
 }
@@ -738,7 +589,7 @@ func TestARecoveryThatWasNotDelivered(t *testing.T) {
 func TestTheEndKeepsWhatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fakeStore{}
-		mail, set := mailServer()
+		mail, set := outboxtest.MailServer()
 		set(true)
 		m := &fakeMonitor{check: down("w2")}
 		l := live(t, store, time.Hour, mortal(m, mail, newPoolSink()))
@@ -749,43 +600,16 @@ func TestTheEndKeepsWhatWaits(t *testing.T) {
 		l = live(t, store, time.Hour, mortal(m, mail, newPoolSink()))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		l.wantLogged(t, "wait to be sent")
 		l.end()
 
 		set(true) // without a folder it is lost, which is said too
-		l = liveAs(t, Memory{}, mortal(m, &recorder{fail: func(int, alerts.Event) error { return errDown }}, newPoolSink()))
+		l = liveAs(t, Memory{}, mortal(m, &outboxtest.Recorder{Fail: func(int, alerts.Event) error { return outboxtest.ErrDown }}, newPoolSink()))
 		time.Sleep(5 * time.Second)
 		l.end()
 		l.wantLogged(t, "alert dropped")
 	})
-}
-
-// BenchmarkSaveAHundredThousandMessages is what a queue costs that no flood limit
-// bounds, as with compat = "mon": one message of each of 100,000 watches.
-func BenchmarkSaveAHundredThousandMessages(b *testing.B) {
-	o := newOutbox(b.Context(), func(delivery) {})
-	o.silent = map[watch.Key]bool{}
-	for n := range 100_000 {
-		m := hostMessage(nil, alerts.Failure, alerts.HostDown, "h1")
-		m.event.Service, m.since = fmt.Sprint(n), time.Now()
-		m.box, m.action = boxOf(m.key(), "mail"), fmt.Sprint(n)
-		o.silent[m.key()] = true
-		o.put(m)
-	}
-	size, held := 0, time.Duration(0)
-	for b.Loop() {
-		began := time.Now()
-		queue, allowance := o.waiters()
-		held += time.Since(began)
-		text, err := json.Marshal(saveQueue(queue, allowance))
-		if err != nil {
-			b.Fatal(err)
-		}
-		size = len(text)
-	}
-	b.ReportMetric(float64(size)/1e6, "MB")
-	b.ReportMetric(float64(held.Milliseconds())/float64(b.N), "ms-held/op")
 }
 
 // TestAReloadMovesWhatIsBeingSent: a mail server hangs, and the operator names another
@@ -795,11 +619,11 @@ func TestAReloadMovesWhatIsBeingSent(t *testing.T) {
 		t.Run(fmt.Sprint("removed ", removed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				journal := &fakeJournal{}
-				hung := &recorder{}
+				hung := &outboxtest.Recorder{}
 				m := &fakeMonitor{check: down("w2")}
-				l := reborn(t, &fakeStore{}, journal, mortal(m, bothAlerts{blockedAlert{}, hung}, newPoolSink()))
+				l := reborn(t, &fakeStore{}, journal, mortal(m, outboxtest.Both{First: outboxtest.Blocked{}, Second: hung}, newPoolSink()))
 				time.Sleep(5 * time.Second) // it is being sent
-				working := &recorder{}
+				working := &outboxtest.Recorder{}
 				changed := mortal(m, working, newPoolSink())
 				var want []string
 				if removed {
@@ -810,14 +634,14 @@ func TestAReloadMovesWhatIsBeingSent(t *testing.T) {
 					want = []string{"failure w2"}
 				}
 				l.Reload(&config.Site{Watches: []config.Watch{changed}})
-				time.Sleep(2*sendTimeout + longestWait)
+				time.Sleep(2*outbox.SendTimeout + outbox.LongestPause)
 				synctest.Wait()
-				working.want(t, want...)
-				if n := len(l.outbox.saved()); n != 0 {
+				working.Want(t, want...)
+				if n := len(l.outbox.Snapshot().Queue()); n != 0 {
 					t.Errorf("%d messages wait for an alert that is not in the configuration", n)
 				}
-				all, err := l.History(HistoryQuery{})
-				if err != nil || len(all) != 1 || removed != (all[0].Fate == string(dropped)) {
+				all, err := l.History(history.Query{})
+				if err != nil || len(all) != 1 || removed != (all[0].Fate == history.Dropped) {
 					t.Errorf("history: %+v, %v", all, err)
 				}
 				l.end()
@@ -830,39 +654,39 @@ func TestAReloadMovesWhatIsBeingSent(t *testing.T) {
 // a flood's minute does not leave before it is known whose alerts they are.
 func TestNothingLeavesBeforeTheOwnerIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, journal, mail := &fakeStore{}, &fakeJournal{}, &recorder{}
+		store, journal, mail := &fakeStore{}, &fakeJournal{}, &outboxtest.Recorder{}
 		m := &fakeMonitor{check: down("w1")}
-		all := flood(burst+20, m, mail)
+		all := flood(outbox.FloodLimit+20, m, mail)
 		for i := range all {
 			all[i].Periods[0].AlertEvery.Interval = time.Hour
 		}
 		l := reborn(t, store, journal, all...)
 		time.Sleep(31 * time.Second)
 		l.kill()
-		before := len(mail.seen())
-		time.Sleep(2 * limitWindow)
+		before := len(mail.Seen())
+		time.Sleep(2 * outbox.FloodWindow)
 		e, err := Resume(&config.Site{Watches: all}, quiet(), Memory{Store: store, MaxAge: time.Hour, History: journal})
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(limitWindow) // it takes its time to find the other director
+		time.Sleep(outbox.FloodWindow) // it takes its time to find the other director
 		synctest.Wait()
-		if got := mail.seen(); len(got) != before {
+		if got := mail.Seen(); len(got) != before {
 			t.Errorf("told before Run: %q", got[before:])
 		}
 		e.Own(owners("dr1", "dr2"))
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); e.Run(ctx, time.Second) }()
-		time.Sleep(5 * limitWindow)
+		time.Sleep(5 * outbox.FloodWindow)
 		synctest.Wait()
-		if got := mail.seen(); len(got) != before {
+		if got := mail.Seen(); len(got) != before {
 			t.Errorf("told by who does not own the watches: %q", got[before:])
 		}
 		e.Own(owners("dr1", "dr1"))
-		time.Sleep(5 * limitWindow)
+		time.Sleep(5 * outbox.FloodWindow)
 		synctest.Wait()
-		if got := mail.seen(); len(got) != before+1 || !strings.Contains(got[before], "20 more alerts") {
+		if got := mail.Seen(); len(got) != before+1 || !strings.Contains(got[before], "20 more alerts") {
 			t.Errorf("the owner told %q", got[before:])
 		}
 		stop()
@@ -875,7 +699,7 @@ func TestNothingLeavesBeforeTheOwnerIsKnown(t *testing.T) {
 func TestAPowerCutDoesNotCountAsTrying(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, journal := &fakeStore{}, &fakeJournal{}
-		mail, set := mailServer()
+		mail, set := outboxtest.MailServer()
 		set(true)
 		m := &fakeMonitor{check: down("w2")}
 		w := mortal(m, mail, newPoolSink())
@@ -883,73 +707,13 @@ func TestAPowerCutDoesNotCountAsTrying(t *testing.T) {
 		l := liveAs(t, Memory{Store: store, History: journal}, w)
 		time.Sleep(5 * time.Second)
 		l.kill()
-		time.Sleep(2 * giveUp)
+		time.Sleep(2 * outbox.GiveUp)
 		l = liveAs(t, Memory{Store: store, History: journal}, w)
 		time.Sleep(30 * time.Second)
 		set(false)
-		time.Sleep(2 * longestWait)
+		time.Sleep(2 * outbox.LongestPause)
 		synctest.Wait()
-		mail.want(t, "failure w2")
+		mail.Want(t, "failure w2")
 		l.end()
-	})
-}
-
-// TestWhatAnotherToldWhileThisOneSent is not tried again.
-func TestWhatAnotherToldWhileThisOneSent(t *testing.T) {
-	outboxTest(t, func(t *testing.T, o *outbox, _ *[]delivery) {
-		mail := &recorder{}
-		o.put(testMessage(bothAlerts{blockedAlert{}, mail}, alerts.Failure, "h1"))
-		time.Sleep(time.Second)
-		o.forget(map[watch.Key]string{{Group: "g", Service: "s"}: "dr2"})
-		o.forget(map[watch.Key]string{{Group: "g", Service: "other"}: "dr2"})
-		if n := len(o.saved()); n != 1 {
-			t.Errorf("%d wait while one is sent", n)
-		}
-		time.Sleep(2 * sendTimeout)
-		synctest.Wait()
-		if n := len(o.saved()); n != 0 {
-			t.Errorf("%d wait of what dr2 told", n)
-		}
-		mail.want(t)
-	})
-}
-
-// FuzzSavedQueue: whatever stands in the queue's document, what can be read waits, and
-// is saved again as it is.
-func FuzzSavedQueue(f *testing.F) {
-	f.Add([]byte(`[{"box":"web:s mail","since":"2026-07-01T12:00:00Z","event":{"kind":"failure","group":"web","service":"s","hosts":[{"name":"w1","concerned":true}]}}]`))
-	f.Add([]byte(`[{"held":true,"sum":{"lines":[{"Group":"g","Service":"s","action":"a","kind":"up","hosts":["h1"]}]},"event":{"kind":"failure"}}]`))
-	f.Add([]byte(`[7,{"event":{"kind":"rumour"}},{"sum":{},"event":{"kind":"up","time":"0001-01-01T00:00:00Z"}}]`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		var first, second savedQueue
-		if json.Unmarshal(text, &first) != nil {
-			return
-		}
-		now := time.Unix(1e9, 0)
-		load := func(q savedQueue) (out []savedMessage) {
-			o := newOutbox(t.Context(), func(delivery) {})
-			o.limiter.closed = true // no minute ends meanwhile
-			for i := range q {
-				if q[i].unread == nil {
-					o.restore(q[i].message(now, 0), q[i].Held, now)
-				}
-			}
-			return o.saved()
-		}
-		once := load(first)
-		again, err := json.Marshal(once)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(again, &second); err != nil {
-			t.Fatal(err)
-		}
-		twice, err := json.Marshal(load(second))
-		if err != nil || len(once) == 0 && len(second) > 0 {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(again), string(twice)); diff != "" {
-			t.Errorf("saved again it is another queue:\n%s", diff)
-		}
 	})
 }

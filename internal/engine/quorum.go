@@ -10,6 +10,7 @@ import (
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/outbox"
 )
 
 // AdoptQuorums has Quorum tell those that the site names, ahead of [Engine.Reload]:
@@ -71,9 +72,7 @@ func (e *Engine) tellQuorum(c lvs.QuorumChange) {
 		if !built {
 			continue // its program is missing, which has been said
 		}
-		m := &message{box: boxOf(q.Key, a.Name), name: a.Name, action: a.ID, alert: alert, event: quorumEvent(q, c, named)}
-		m.limit(e.site.Compat)
-		e.post(m)
+		e.post(outbox.Message{Name: a.Name, Action: a.ID, Alert: alert, Event: quorumEvent(q, c, named), Limited: !e.site.Compat})
 	}
 }
 

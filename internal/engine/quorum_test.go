@@ -13,6 +13,7 @@ import (
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/watch"
 )
 
@@ -27,7 +28,7 @@ func (m *mailbox) Send(_ context.Context, e alerts.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.hangs {
-		return errDown
+		return outboxtest.ErrDown
 	}
 	m.mail = append(m.mail, e)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/lvs"
+	"github.com/monitord/monitord/internal/outbox"
 	"github.com/monitord/monitord/internal/schedule"
 	"github.com/monitord/monitord/internal/watch"
 )
@@ -47,16 +48,10 @@ type Cue struct {
 	Event alerts.Event
 	// Virtual is the virtual service that follows, of an alert that is its state.
 	Virtual string
-	// Limited is what the limit of a flood counts by; empty: it has none.
+	// Limited is what the limit of floods counts by, see package outbox; empty: it has
+	// none. A rehearsal sends as many as there are.
 	Limited string
 }
-
-// FloodLimit is the number of messages that one destination gets within FloodWindow;
-// a rehearsal sends as many as there are.
-const (
-	FloodLimit  = burst
-	FloodWindow = limitWindow
-)
 
 // rehearsalKeep is how many decisions one moment may bring a watch.
 const rehearsalKeep = 10_000
@@ -174,12 +169,12 @@ func (r *Rehearsal) Play() []Scene {
 }
 
 // cue takes what would go into the outbox; it is called with the engine's lock held.
-func (r *Rehearsal) cue(m *message) {
-	c := &Cue{Name: m.name, List: listOf(m.event.Kind), Event: m.event, Limited: m.destination}
-	if v, ok := m.alert.(interface{ Virtual() string }); ok && m.follows() {
+func (r *Rehearsal) cue(m outbox.Message) {
+	c := &Cue{Name: m.Name, List: listOf(m.Event.Kind), Event: m.Event, Limited: m.Destination()}
+	if v, ok := m.Alert.(interface{ Virtual() string }); ok && m.Follows() {
 		c.Virtual = v.Virtual()
 	}
-	r.play = append(r.play, Scene{At: r.now, Key: watch.Key{Group: m.event.Group, Service: m.event.Service}, Alert: c})
+	r.play = append(r.play, Scene{At: r.now, Key: m.Watch(), Alert: c})
 }
 
 func (r *Rehearsal) decided(key watch.Key, _ []watch.Change, decisions []watch.Decision) {

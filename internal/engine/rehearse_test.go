@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
 )
@@ -39,23 +40,23 @@ func rehearse(t *testing.T, site *config.Site, start time.Time, long time.Durati
 }
 
 func TestARehearsalSendsNothing(t *testing.T) {
-	mail := &recorder{}
+	mail := &outboxtest.Recorder{}
 	w := testWatch("web", &fakeMonitor{check: down("w1")}, mail, "w1", "w2")
 	w.Fall = 3
 	w.Periods[0].NumAlerts = 1
 	start := time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
 	told, why := rehearse(t, &config.Site{Watches: []config.Watch{w}}, start, 5*time.Second-time.Millisecond)
-	mail.want(t)
+	mail.Want(t)
 	if len(told) != 1 || len(why) != 4 || why[0] != "fall" || why[1] != "fall" || why[2] != "numalerts" {
 		t.Errorf("told %q, and not because of %q; want one alert, and two failures below fall, two above numalerts", told, why)
 	}
-	if mail.n > 0 {
-		t.Errorf("%d alerts were sent", mail.n)
+	if mail.Attempts > 0 {
+		t.Errorf("%d alerts were sent", mail.Attempts)
 	}
 }
 
 func TestARehearsalKnowsSilentTraps(t *testing.T) {
-	w := testWatch("traps", nil, &recorder{}, "t1")
+	w := testWatch("traps", nil, &outboxtest.Recorder{}, "t1")
 	w.Scope, w.Interval, w.TrapTimeout = watch.ScopeGroup, 0, time.Minute
 	site := &config.Site{Watches: []config.Watch{w}}
 	start := time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
@@ -67,7 +68,7 @@ func TestARehearsalKnowsSilentTraps(t *testing.T) {
 
 func TestARehearsalHearsWhatOthersDo(t *testing.T) {
 	m := &fakeMonitor{check: func(context.Context, monitors.Request) (monitors.Result, error) { panic("not asked") }}
-	w := testWatch("web", m, &recorder{}, "w1")
+	w := testWatch("web", m, &outboxtest.Recorder{}, "w1")
 	r, err := Rehearse(&config.Site{Watches: []config.Watch{w}}, time.Now(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -74,7 +74,7 @@ func (e *Engine) share() (share, time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
-	pending := e.outbox.pending()
+	pending := e.outbox.Pending()
 	s := share{Version: shareVersion, Words: e.set.Words(), Quorums: map[string]quorumTold{}}
 	for _, key := range e.set.Keys() {
 		t, _ := e.set.Told(now, key)
@@ -134,7 +134,7 @@ func (e *Engine) Absorb(from string, at time.Time, document []byte) error {
 			foreign[t.Key] = after.By
 		}
 	}
-	e.outbox.forget(foreign)
+	e.outbox.Forget(foreign)
 	for virtual, q := range s.Quorums {
 		e.absorbQuorum(virtual, q.shift(move))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/internal/watch"
 	"github.com/monitord/monitord/monitors"
 )
@@ -24,7 +25,7 @@ type director struct {
 	*life
 	name    string
 	monitor *fakeMonitor
-	mail    *recorder
+	mail    *outboxtest.Recorder
 	pool    *poolSink
 	digests *letters // nil: nobody wants to know
 	wires   sync.WaitGroup
@@ -57,7 +58,7 @@ func (p *pair) start() *pair {
 }
 
 func newDirector(name string) *director {
-	return &director{name: name, monitor: &fakeMonitor{check: down()}, mail: &recorder{}, pool: newPoolSink()}
+	return &director{name: name, monitor: &fakeMonitor{check: down()}, mail: &outboxtest.Recorder{}, pool: newPoolSink()}
 }
 
 // boot starts the engine of a director: nobody owns anything yet.
@@ -166,9 +167,9 @@ func (p *pair) unwire(cut bool) {
 
 // kill is kill -9: what was not delivered never is, nothing is shared or saved any more.
 func (p *pair) kill(d *director) {
-	d.mail.mu.Lock()
-	d.mail.fail = func(int, alerts.Event) error { return errors.New("killed") }
-	d.mail.mu.Unlock()
+	d.mail.Mu.Lock()
+	d.mail.Fail = func(int, alerts.Event) error { return errors.New("killed") }
+	d.mail.Mu.Unlock()
 	d.unplug()
 	d.wires.Wait()
 	d.kill()
@@ -196,7 +197,7 @@ func (p *pair) pass(d time.Duration) {
 // TestFailover kills the owner, or moves the group, at each moment of an outage.
 func TestFailover(t *testing.T) {
 	mailHangs := func(p *pair) {
-		p.a.mail.fail = func(int, alerts.Event) error { return errDown }
+		p.a.mail.Fail = func(int, alerts.Event) error { return outboxtest.ErrDown }
 	}
 	tests := []struct {
 		name   string
@@ -415,7 +416,7 @@ func TestFailover(t *testing.T) {
 			happens: func(p *pair) {
 				p.b.monitor.set(down()) // sees it later
 				p.a.monitor.set(down("w2"))
-				for len(p.a.mail.seen()) == 0 {
+				for len(p.a.mail.Seen()) == 0 {
 					p.pass(10 * time.Millisecond)
 				}
 				p.own("dr2")
@@ -476,8 +477,8 @@ func TestFailover(t *testing.T) {
 						}
 					})
 					test.happens(p)
-					p.a.mail.want(t, test.a...)
-					p.b.mail.want(t, test.b...)
+					p.a.mail.Want(t, test.a...)
+					p.b.mail.Want(t, test.b...)
 					p.end()
 				})
 			})
@@ -505,7 +506,7 @@ func TestOnlyTheOwnerTells(t *testing.T) {
 		if got := p.a.state(t, "web"); got.State != "ok" || got.Untold != "" {
 			t.Errorf("status of dr1: %+v", got)
 		}
-		p.b.mail.want(t)
+		p.b.mail.Want(t)
 		p.end()
 	})
 }
@@ -535,7 +536,7 @@ func TestAcksAreHandedOver(t *testing.T) {
 				p.pass(200 * time.Millisecond)
 				ack(t, said)
 				p.pass(5 * time.Second)
-				before := p.a.mail.seen()
+				before := p.a.mail.Seen()
 				if n := len(before); n < 2 || n > 3 || before[n-1][:3] != "ack" {
 					t.Errorf("dr1 sent %q, want a failure and an ack", before)
 				}
@@ -545,13 +546,13 @@ func TestAcksAreHandedOver(t *testing.T) {
 				p.kill(p.a)
 				p.own("dr2")
 				p.pass(time.Minute)
-				p.b.mail.want(t)
+				p.b.mail.Want(t)
 				p.both()
 				p.pass(2 * time.Second)
-				p.b.mail.want(t, "up w2")
+				p.b.mail.Want(t, "up w2")
 				p.both("w2") // another outage: the ack is gone
 				p.pass(1200 * time.Millisecond)
-				if got := p.b.mail.seen(); len(got) < 2 || got[1] != "failure w2" {
+				if got := p.b.mail.Seen(); len(got) < 2 || got[1] != "failure w2" {
 					t.Errorf("of the next outage dr2 sent %q", got)
 				}
 				p.end()
@@ -621,14 +622,14 @@ func TestRestart(t *testing.T) {
 		p.own("dr2")
 		p.both()
 		p.pass(2 * time.Second) // dr2 tells of the recovery
-		p.a.mail = &recorder{}
+		p.a.mail = &outboxtest.Recorder{}
 		p.a.monitor.set(down())
 		p.boot(p.a, p.a.store)
 		p.pass(40 * time.Second)
 		p.own("dr1")
 		p.pass(time.Minute)
-		p.a.mail.want(t) // not once more
-		p.b.mail.want(t, "up w2")
+		p.a.mail.Want(t) // not once more
+		p.b.mail.Want(t, "up w2")
 		p.end()
 	})
 }
@@ -640,15 +641,15 @@ func TestRestartOfTheOwner(t *testing.T) {
 		p.both("w2")
 		p.pass(5 * time.Second)
 		p.kill(p.a)
-		p.a.mail = &recorder{}
+		p.a.mail = &outboxtest.Recorder{}
 		p.boot(p.a, p.a.store)
 		p.own("dr1")
 		p.pass(10 * time.Second)
-		p.a.mail.want(t)
+		p.a.mail.Want(t)
 		p.both()
 		p.pass(5 * time.Second)
-		p.a.mail.want(t, "up w2")
-		p.b.mail.want(t)
+		p.a.mail.Want(t, "up w2")
+		p.b.mail.Want(t)
 		p.end()
 	})
 }
@@ -662,14 +663,14 @@ func TestBothRestart(t *testing.T) {
 		p.kill(p.a)
 		p.pass(31 * time.Second)
 		p.kill(p.b)
-		p.b.mail = &recorder{}
+		p.b.mail = &outboxtest.Recorder{}
 		p.boot(p.b, p.b.store)
 		p.own("dr2")
 		p.pass(10 * time.Second)
-		p.b.mail.want(t)
+		p.b.mail.Want(t)
 		p.both()
 		p.pass(5 * time.Second)
-		p.b.mail.want(t, "up w2")
+		p.b.mail.Want(t, "up w2")
 		p.end()
 	})
 }
@@ -712,12 +713,12 @@ func TestClocksYearsApart(t *testing.T) {
 			}
 			p.own("dr2")
 			p.pass(30 * time.Minute)
-			p.b.mail.want(t)
+			p.b.mail.Want(t)
 			if since := p.b.state(t, "web").Since; since == nil || start.Sub(*since) < 3*time.Second || start.Sub(*since) > 6*time.Second {
 				t.Errorf("failing since %v, shared at %v", since, start)
 			}
 			p.pass(31 * time.Minute)
-			p.b.mail.want(t, "failure w2")
+			p.b.mail.Want(t, "failure w2")
 			told, _ := p.b.set.Told(time.Now(), webKey)
 			if got := told.Subjects[0].Outage.Named.UTC().String(); got != outage {
 				t.Errorf("the outage is named %s, dr1 named it %s", got, outage)
@@ -750,7 +751,7 @@ func TestAbsorbRefuses(t *testing.T) {
 func TestTenThousandWatches(t *testing.T) {
 	var watches []config.Watch
 	for i := range 10000 {
-		watches = append(watches, testWatch("group"+strings.Repeat("x", i%7)+time.Duration(i).String(), &fakeMonitor{check: down()}, &recorder{}, "w1", "w2"))
+		watches = append(watches, testWatch("group"+strings.Repeat("x", i%7)+time.Duration(i).String(), &fakeMonitor{check: down()}, &outboxtest.Recorder{}, "w1", "w2"))
 	}
 	e, err := Resume(&config.Site{Watches: watches}, quiet(), Memory{})
 	if err != nil {
@@ -821,8 +822,8 @@ func TestStartupAlertsOfTwo(t *testing.T) {
 		p.pass(40 * time.Second)
 		p.own("dr2")
 		p.pass(time.Minute)
-		p.a.mail.want(t, "startup ")
-		p.b.mail.want(t)
+		p.a.mail.Want(t, "startup ")
+		p.b.mail.Want(t)
 		p.end()
 	})
 }
@@ -843,10 +844,10 @@ func TestTrapsOfTwo(t *testing.T) {
 		p.kill(p.a)
 		trap(t, p.b)
 		p.pass(time.Minute)
-		p.b.mail.want(t)
+		p.b.mail.Want(t)
 		p.own("dr2")
 		p.pass(time.Minute)
-		p.b.mail.want(t, "trap fire")
+		p.b.mail.Want(t, "trap fire")
 		p.end()
 	})
 }
@@ -862,10 +863,10 @@ func TestReloadKeepsTheDuty(t *testing.T) {
 		site := &config.Site{Watches: append([]config.Watch{added}, p.b.site.Watches...)}
 		p.b.Reload(site)
 		p.pass(10 * time.Second)
-		p.b.mail.want(t)
+		p.b.mail.Want(t)
 		p.own("dr2")
 		p.pass(10 * time.Second)
-		p.b.mail.want(t, "failure w2") // of the new watch; dr1 does not have it
+		p.b.mail.Want(t, "failure w2") // of the new watch; dr1 does not have it
 		p.end()
 	})
 }
@@ -913,7 +914,7 @@ func TestOneOutageOneMail(t *testing.T) {
 						want = append(want, map[bool]string{true: "failure w2", false: "up w2"}[told])
 					}
 				}
-				all.want(t, want...)
+				all.Want(t, want...)
 				if t.Failed() {
 					t.Logf("steps: %q", steps)
 				}
@@ -924,7 +925,7 @@ func TestOneOutageOneMail(t *testing.T) {
 }
 
 // restart ends a director in peace, and starts it again with what it sent before.
-func (p *pair) restart(d *director, mail *recorder) {
+func (p *pair) restart(d *director, mail *outboxtest.Recorder) {
 	d.unplug()
 	d.wires.Wait()
 	d.end()
@@ -941,13 +942,13 @@ func TestRestartWithStalePeer(t *testing.T) {
 		p.unwire(true)
 		p.both("w2")
 		p.pass(5 * time.Second)
-		p.a.mail.want(t, "failure w2")
-		p.restart(p.a, &recorder{})
+		p.a.mail.Want(t, "failure w2")
+		p.restart(p.a, &outboxtest.Recorder{})
 		p.unwire(false)
 		p.pass(40 * time.Second) // dr2 shares what it knows: no failure was told
 		p.own("dr1")
 		p.pass(10 * time.Second)
-		p.a.mail.want(t)
+		p.a.mail.Want(t)
 		p.end()
 	})
 }
@@ -958,7 +959,7 @@ func TestRestartWithStalePeer(t *testing.T) {
 func TestWhatIsHandedOverAtTheBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &fakeMonitor{check: down("w1")}
-		w := testWatch("web", m, &recorder{}, "w1")
+		w := testWatch("web", m, &outboxtest.Recorder{}, "w1")
 		owner := liveAs(t, Memory{}, w)
 		defer owner.end()
 		time.Sleep(5 * time.Second)
@@ -969,7 +970,7 @@ func TestWhatIsHandedOverAtTheBegin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mail := &recorder{}
+		mail := &outboxtest.Recorder{}
 		w = testWatch("web", m, mail, "w1")
 		e, err := Resume(&config.Site{Watches: []config.Watch{w}}, quiet(), Memory{})
 		if err != nil {
@@ -991,7 +992,7 @@ func TestWhatIsHandedOverAtTheBegin(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		e.Own(owners("dr2", "dr2"))
 		time.Sleep(5 * time.Second)
-		mail.want(t)
+		mail.Want(t)
 		stop()
 		running.Wait()
 		if told, _ := e.set.Told(time.Now(), w.Key); len(told.Subjects) != 1 || told.Subjects[0].Ack == nil {

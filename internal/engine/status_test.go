@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/monitord/monitord/internal/config"
+	"github.com/monitord/monitord/internal/outbox/outboxtest"
 	"github.com/monitord/monitord/monitors"
 )
 
@@ -30,7 +31,7 @@ func TestStatusTellsTimings(t *testing.T) {
 		return monitors.Summarise(hosts), nil
 	}
 	m := &fakeMonitor{check: measured}
-	site := &config.Site{Watches: []config.Watch{testWatch("web", m, &recorder{}, "w1", "w2", "w3")}}
+	site := &config.Site{Watches: []config.Watch{testWatch("web", m, &outboxtest.Recorder{}, "w1", "w2", "w3")}}
 	engineTest(t, site.Watches, func(t *testing.T, e *Engine) {
 		times := func() string {
 			t.Helper()

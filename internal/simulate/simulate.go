@@ -19,6 +19,7 @@ import (
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/engine"
+	"github.com/monitord/monitord/internal/outbox"
 	"github.com/monitord/monitord/internal/watch"
 )
 
@@ -247,9 +248,9 @@ func (p *player) flood(s engine.Scene) {
 	if to == "" || p.flooded[to] {
 		return
 	}
-	sent := slices.DeleteFunc(p.floods[to], func(t time.Time) bool { return s.At.Sub(t) >= engine.FloodWindow })
+	sent := slices.DeleteFunc(p.floods[to], func(t time.Time) bool { return s.At.Sub(t) >= outbox.FloodWindow })
 	p.floods[to] = append(sent, s.At)
-	if len(p.floods[to]) > engine.FloodLimit {
+	if len(p.floods[to]) > outbox.FloodLimit {
 		p.flooded[to] = true
 		p.report.Floods = append(p.report.Floods, Flood{At: s.At, To: to})
 	}
@@ -270,7 +271,7 @@ func (p *player) notes() []string {
 		}
 	}
 	for _, f := range p.report.Floods {
-		out = append(out, fmt.Sprintf("%s would get more than %d messages within %s at %s: the daemon sums up what is beyond", f.To, engine.FloodLimit, engine.FloodWindow, f.At.Format(clock)))
+		out = append(out, fmt.Sprintf("%s would get more than %d messages within %s at %s: the daemon sums up what is beyond", f.To, outbox.FloodLimit, outbox.FloodWindow, f.At.Format(clock)))
 	}
 	return out
 }

@@ -1,4 +1,4 @@
-package engine
+package outbox
 
 import (
 	"cmp"
@@ -12,21 +12,19 @@ import (
 )
 
 const (
-	// burst is the number of messages that one destination gets at once, and in
-	// each window after.
-	burst       = 60
-	limitWindow = time.Minute
+	// FloodLimit is the number of messages that one destination gets at once, and in
+	// each FloodWindow after.
+	FloodLimit  = 60
+	FloodWindow = time.Minute
 	// sumLines is how many lines people get to read of a sum, sumText how much of each
 	// alert, in bytes.
 	sumLines = 1000
 	sumText  = 500
 )
 
-// A limiter keeps a flood from people: beyond burst messages a minute to one
-// destination, the rest of the minute is summed up in one message at its end. The
-// lock of its outbox protects it.
+// A limiter keeps a flood from people: beyond FloodLimit messages a minute to one
+// destination, the rest of the minute is summed up in one message at its end.
 type limiter struct {
-	turned func(destination string) // called without the lock
 	counts map[string]*window
 	closed bool
 }
@@ -35,9 +33,9 @@ type limiter struct {
 type window struct {
 	sent int
 	// held are kept for the sum: the newest of each slot, in no order.
-	held  []*message
-	at    map[slot]int // of held
-	timer *time.Timer
+	held []*message
+	at   map[slot]int // of held
+	ends time.Time
 }
 
 // A slot is what one message of a sum is the last word about: an action. Of a watch that
@@ -49,31 +47,54 @@ type slot struct {
 }
 
 func (m *message) slot() slot {
-	if m.hosts {
-		return slot{m.action, savedKind(m.event.Kind)}
+	if m.PerHost {
+		return slot{m.Action, savedKind(m.Event.Kind)}
 	}
-	return slot{action: m.action}
+	return slot{action: m.Action}
 }
 
-func newLimiter(turned func(destination string)) *limiter {
-	return &limiter{turned: turned, counts: map[string]*window{}}
-}
+func newLimiter() *limiter { return &limiter{counts: map[string]*window{}} }
 
-func (l *limiter) window(destination string, lasts time.Duration) *window {
+// window is the present minute of a destination, or one that ends at a time.
+func (l *limiter) window(destination string, ends time.Time) *window {
 	w := l.counts[destination]
 	if w == nil {
-		w = &window{at: map[slot]int{}}
-		w.timer = time.AfterFunc(lasts, func() { l.turned(destination) })
+		w = &window{at: map[slot]int{}, ends: ends}
 		l.counts[destination] = w
 	}
 	return w
 }
 
+// next is when the next minute ends; zero if there is none.
+func (l *limiter) next() (at time.Time) {
+	if l.closed {
+		return at
+	}
+	for _, w := range l.counts {
+		if at.IsZero() || w.ends.Before(at) {
+			at = w.ends
+		}
+	}
+	return at
+}
+
+// over are the destinations whose minute has ended.
+func (l *limiter) over(now time.Time) []string {
+	var out []string
+	for destination, w := range l.counts {
+		if !w.ends.After(now) {
+			out = append(out, destination)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // admit reports whether a message may go out now. If not it is kept for the sum, and
 // what it replaces there is returned.
-func (l *limiter) admit(m *message) (older *message, admitted bool) {
-	w := l.window(m.destination, limitWindow)
-	if w.sent < burst {
+func (l *limiter) admit(m *message, now time.Time) (older *message, admitted bool) {
+	w := l.window(m.destination, now.Add(FloodWindow))
+	if w.sent < FloodLimit {
 		w.sent++
 		return nil, true
 	}
@@ -82,9 +103,9 @@ func (l *limiter) admit(m *message) (older *message, admitted bool) {
 
 // restore takes up what a limiter before this one held, for the rest of its minute.
 func (l *limiter) restore(m *message, now time.Time) {
-	rest := min(max(m.since.Add(limitWindow).Sub(now), 0), limitWindow)
-	w := l.window(m.destination, rest)
-	w.sent = burst
+	rest := min(max(m.since.Add(FloodWindow).Sub(now), 0), FloodWindow)
+	w := l.window(m.destination, now.Add(rest))
+	w.sent = FloodLimit
 	w.hold(m)
 }
 
@@ -96,7 +117,7 @@ func (w *window) hold(m *message) (older *message) {
 		return nil
 	}
 	older = w.held[at]
-	if older.event.Kind == m.event.Kind {
+	if older.Event.Kind == m.Event.Kind {
 		m.merge(older)
 	}
 	w.held[at] = m
@@ -123,7 +144,7 @@ func (l *limiter) deleteFunc(gone func(*message) bool) {
 }
 
 // turn ends a destination's minute and returns what was kept.
-func (l *limiter) turn(destination string) []*message {
+func (l *limiter) turn(destination string, now time.Time) []*message {
 	w := l.counts[destination]
 	if l.closed || w == nil {
 		return nil
@@ -135,7 +156,7 @@ func (l *limiter) turn(destination string) []*message {
 		delete(l.counts, destination)
 	} else {
 		w.sent = 1 // the sum
-		w.timer.Reset(limitWindow)
+		w.ends = now.Add(FloodWindow)
 	}
 	return held
 }
@@ -145,7 +166,6 @@ func (l *limiter) close() [][]*message {
 	l.closed = true
 	var out [][]*message
 	for _, w := range l.counts {
-		w.timer.Stop()
 		if len(w.held) > 0 {
 			out = append(out, inOrder(w.held))
 		}
@@ -188,14 +208,24 @@ func (l *sumLine) slot() slot {
 
 // line is what a sum says of a message.
 func (m *message) line() sumLine {
-	l := sumLine{Key: m.key(), Action: m.action, Kind: savedKind(m.event.Kind), Summary: watch.Text(oneLine(shortened(m.event.Summary, sumText)))}
-	if !m.hosts {
+	l := sumLine{Key: m.Watch(), Action: m.Action, Kind: savedKind(m.Event.Kind), Summary: watch.Text(oneLine(shortened(m.Event.Summary, sumText)))}
+	if !m.PerHost {
 		return l
 	}
 	if l.Hosts = m.concerned(); len(l.Hosts) > 0 { // the summary has others that fail as well, which may be over
 		l.Summary = watch.Text(shortened(strings.Join(l.Hosts, " "), sumText))
 	}
 	return l
+}
+
+// oneLine keeps a text from making lines of its own.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\r' {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 // without takes hosts out of a line; it reports whether any is left.
@@ -215,9 +245,9 @@ func (s *sum) outdate(m *message) bool {
 	changed := false
 	for _, l := range s.Lines {
 		kind := alerts.Kind(l.Kind)
-		if l.Key == m.key() && (kind.Failing() || kind == alerts.Up) {
+		if l.Key == m.Watch() && (kind.Failing() || kind == alerts.Up) {
 			changed = true
-			if !m.hosts || !l.without(said) {
+			if !m.PerHost || !l.without(said) {
 				continue
 			}
 		}
@@ -229,8 +259,8 @@ func (s *sum) outdate(m *message) bool {
 	return changed
 }
 
-// sumUp makes one message of many, which are of different slots.
-func sumUp(held []*message) *message {
+// sumUp makes one message of many, which are of different slots and in order.
+func sumUp(held []*message, now time.Time) *message {
 	if len(held) == 1 {
 		return held[0]
 	}
@@ -240,14 +270,11 @@ func sumUp(held []*message) *message {
 		s.Lines = append(s.Lines, m.line())
 	}
 	exit, name := 1, sumBox(first.destination)
-	m := &message{
-		box: name, name: first.name, action: name, sum: s, alert: first.alert, since: time.Now(),
-		event: alerts.Event{
-			Group: "monitord", Service: "alerts", Time: time.Now(), Exit: &exit,
-			Reason: fmt.Sprintf("a destination gets at most %d messages a minute, the rest are summed up", burst),
-			Outage: fmt.Sprintf("monitord:alerts@%d", first.since.UnixMilli()),
-		},
-	}
+	m := &message{box: name, sum: s, since: now, Message: Message{Name: first.Name, Action: name, Alert: first.Alert, Event: alerts.Event{
+		Group: "monitord", Service: "alerts", Time: now, Exit: &exit,
+		Reason: fmt.Sprintf("a destination gets at most %d messages a minute, the rest are summed up", FloodLimit),
+		Outage: fmt.Sprintf("monitord:alerts@%d", first.since.UnixMilli()),
+	}}}
 	m.render()
 	return m
 }
@@ -259,10 +286,10 @@ func sumBox(destination string) string { return "sum of " + destination }
 func (m *message) render() {
 	s := m.sum
 	var text strings.Builder
-	m.event.Kind = alerts.Up
+	m.Event.Kind = alerts.Up
 	for i, line := range s.Lines {
 		if alerts.Kind(line.Kind).Failing() {
-			m.event.Kind = alerts.Failure
+			m.Event.Kind = alerts.Failure
 		}
 		if i < sumLines {
 			fmt.Fprintf(&text, "%s %s: %s\n", alerts.Kind(line.Kind), line.Key, line.Summary)
@@ -271,11 +298,11 @@ func (m *message) render() {
 	if more := len(s.Lines) - sumLines; more > 0 {
 		fmt.Fprintf(&text, "and %d more: monitord history\n", more)
 	}
-	m.event.Summary = fmt.Sprintf("%d more alerts in the last minute", len(s.Lines))
+	m.Event.Summary = fmt.Sprintf("%d more alerts in the last minute", len(s.Lines))
 	if s.Late {
-		m.event.Summary = fmt.Sprintf("%d more alerts since %s", len(s.Lines), s.Since.Format(time.DateTime))
+		m.Event.Summary = fmt.Sprintf("%d more alerts since %s", len(s.Lines), s.Since.Format(time.DateTime))
 	}
-	m.event.Output = []byte(m.event.Summary + "\n" + text.String())
+	m.Event.Output = []byte(m.Event.Summary + "\n" + text.String())
 }
 
 // addSum takes over what an older sum says and this one does not, ahead of what this
