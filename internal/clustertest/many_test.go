@@ -193,22 +193,6 @@ func oneGroup(t *testing.T, all []netip.Addr, device string) edit {
 	return replaced(t, ownResource, text.String())
 }
 
-// groupsOfThree has the first address in "web", and three of the others in each of many
-// groups.
-func groupsOfThree(t *testing.T, all []netip.Addr, device string) edit {
-	var text strings.Builder
-	text.WriteString(ownResource)
-	i := 0
-	for three := range slices.Chunk(all[1:], 3) {
-		fmt.Fprintf(&text, "\n[[group]]\nname = \"group-%d\"\n", i)
-		for _, a := range three {
-			fmt.Fprintf(&text, "  [[group.resource]]\n  type = \"vip\"\n  address = %q\n%s", a, device)
-		}
-		i++
-	}
-	return replaced(t, ownResource, text.String())
-}
-
 // cost is what a process used, and its machine sent, in a while.
 func (s *site) cost(node string, during func()) string {
 	s.t.Helper()
@@ -255,44 +239,39 @@ func (s *site) gaps(node string) string {
 	return fmt.Sprintf("longest gap of %s %.1f ms, %d too long, %d events dropped", node, v.LongestGap*1000, v.Gaps, v.Dropped)
 }
 
-// TestEndToEndManyAddresses: 200 IPv4 and 100 IPv6 addresses in one group, and in a
-// hundred. All of them move together, none has two owners at any instant, and none is
+// TestEndToEndManyAddresses: 200 IPv4 and 100 IPv6 addresses in one group. All of them move together, none has two owners at any instant, and none is
 // lost; what is told is measured, and not asserted on a machine that may be busy.
 func TestEndToEndManyAddresses(t *testing.T) {
-	for name, edition := range map[string]func(*testing.T, []netip.Addr, string) edit{"one group": oneGroup, "groups of three": groupsOfThree} {
-		t.Run(name, func(t *testing.T) {
-			all := addresses(200, 100)
-			s := open(t, lab.Settings{}, edition(t, all, "  device = \"eth0\"\n"), eager(t))
-			e := s.estate()
-			s.must(s.StartAll())
-			e.all(s, "dr1", all)
-			s.eventually("dr2 is heard", func() bool { return s.role("dr2") == "standby" })
-			pass(time.Second)
-			for _, node := range []string{"dr1", "dr2"} {
-				t.Logf("%s at rest: %s; %s", node, s.cost(node, func() { pass(2 * time.Second) }), s.gaps(node))
-			}
-			began := netif.Boottime()
-			step := func(what, to string, do func() error) {
-				t.Helper()
-				frames, from := s.sent(to), netif.Boottime()
-				s.must(do())
-				e.all(s, to, all)
-				pass(2 * time.Second)
-				t.Logf("%s: %s; client %s; %d frames; %s", what, e.since(from, all), s.Outage(lab.Client, from, 0), s.sent(to)-frames, s.gaps(to))
-			}
-			step("pull", "dr2", func() error { return s.Pull(t.Context(), "dr1") })
-			step("plug", "dr2", func() error { return s.Plug(t.Context(), "dr1") })
-			step("restart", "dr2", func() error { return s.Restart(t.Context(), "dr2") })
-			step("remove one", "dr2", func() error { return s.RemoveAddress(t.Context(), "dr2") })
-			step("kill -9", "dr1", func() error { return s.Kill9(t.Context(), "dr2") })
-			s.must(s.Start("dr2"))
-			s.eventually("dr2 is back", func() bool { return s.role("dr2") == "standby" })
-			pass(time.Second)
-			step("stop", "dr2", func() error { return s.Stop(t.Context(), "dr1") })
-			if v := e.since(began, all); v.dual > 0 || v.lost > 0 {
-				t.Errorf("all in all: %s", v)
-			}
-		})
+	all := addresses(200, 100)
+	s := open(t, lab.Settings{}, oneGroup(t, all, "  device = \"eth0\"\n"), eager(t))
+	e := s.estate()
+	s.must(s.StartAll())
+	e.all(s, "dr1", all)
+	s.eventually("dr2 is heard", func() bool { return s.role("dr2") == "standby" })
+	pass(time.Second)
+	for _, node := range []string{"dr1", "dr2"} {
+		t.Logf("%s at rest: %s; %s", node, s.cost(node, func() { pass(2 * time.Second) }), s.gaps(node))
+	}
+	began := netif.Boottime()
+	step := func(what, to string, do func() error) {
+		t.Helper()
+		frames, from := s.sent(to), netif.Boottime()
+		s.must(do())
+		e.all(s, to, all)
+		pass(2 * time.Second)
+		t.Logf("%s: %s; client %s; %d frames; %s", what, e.since(from, all), s.Outage(lab.Client, from, 0), s.sent(to)-frames, s.gaps(to))
+	}
+	step("pull", "dr2", func() error { return s.Pull(t.Context(), "dr1") })
+	step("plug", "dr2", func() error { return s.Plug(t.Context(), "dr1") })
+	step("restart", "dr2", func() error { return s.Restart(t.Context(), "dr2") })
+	step("remove one", "dr2", func() error { return s.RemoveAddress(t.Context(), "dr2") })
+	step("kill -9", "dr1", func() error { return s.Kill9(t.Context(), "dr2") })
+	s.must(s.Start("dr2"))
+	s.eventually("dr2 is back", func() bool { return s.role("dr2") == "standby" })
+	pass(time.Second)
+	step("stop", "dr2", func() error { return s.Stop(t.Context(), "dr1") })
+	if v := e.since(began, all); v.dual > 0 || v.lost > 0 {
+		t.Errorf("all in all: %s", v)
 	}
 }
 

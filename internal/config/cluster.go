@@ -155,6 +155,9 @@ func (b *builder) judge(c *Cluster) {
 		return
 	}
 	b.judgeSize(place, c)
+	if n := len(c.Director.Groups); n > manyGroups && c.Director.Voters() > 1 {
+		b.warning(place, "%d groups: each event has all of them decided anew, and a busy machine falls behind; addresses that always move together can be one group, however many they are", n)
+	}
 	if n := c.Director.Voters(); n >= 4 && n%2 == 0 {
 		b.warning(place, "%d machines vote: when half of them are cut from the other half, neither has a majority; make it an odd number", n)
 	}
@@ -225,6 +228,10 @@ func digest(tables ...*node) string {
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
+
+// manyGroups is more than a site needs whose addresses are in few groups. A hundred were
+// too many for a loop on a busy machine with two cores.
+const manyGroups = 32
 
 // judgeSize refuses groups that no heartbeat has room for, and warns of those that need
 // more than a packet.
