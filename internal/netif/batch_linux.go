@@ -135,23 +135,23 @@ func again(call func() error) error {
 }
 
 // request is one about an address of a device.
-func request(kind, flags int, index int, p netip.Prefix) (*nl.NetlinkRequest, *nl.IfAddrmsg) {
+func request(kind, flags int, index int, p netip.Prefix) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(kind, flags)
 	message := nl.NewIfAddrmsg(familyOf(p.Addr()))
 	message.Index, message.Prefixlen = uint32(index), uint8(p.Bits()) //nolint:gosec // both are small
 	r.AddData(message)
 	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
 	r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, p.Addr().AsSlice()))
-	return r, message
+	return r
 }
 
 // hold is the request for a lease.
 func (l Lease) hold(index int) *nl.NetlinkRequest {
-	r, _ := request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, index, l.Prefix)
+	r := request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, index, l.Prefix)
 	flags := uint32(unix.IFA_F_NOPREFIXROUTE)
 	info := nl.IfaCacheInfo{IfaCacheinfo: unix.IfaCacheinfo{Valid: uint32(l.Lifetime / time.Second)}}
 	if l.Prefix.Addr().Is4() {
-		info.Prefered = info.Valid
+		info.Prefered = info.Valid //nolint:misspell // the library spells it so
 		if b, ok := broadcastOf(l.Prefix); ok {
 			r.AddData(nl.NewRtAttr(unix.IFA_BROADCAST, b.AsSlice()))
 		}
@@ -305,7 +305,7 @@ func remove(ctx context.Context, all []place) error {
 	}
 	requests := make([]*nl.NetlinkRequest, len(all))
 	for i, p := range all {
-		requests[i], _ = request(unix.RTM_DELADDR, 0, p.index, p.prefix)
+		requests[i] = request(unix.RTM_DELADDR, 0, p.index, p.prefix)
 	}
 	var failed []error
 	err := batched(ctx, func(b *batch) error {
