@@ -16,10 +16,13 @@ type (
 
 	// Probe asks the wire for a group's address (ARP probe, neighbour
 	// solicitation), and then, by broadcast, for the gateway: see WireAnswered and
-	// WireWorks.
+	// WireWorks. With more than one of Parts it asks for a part of the addresses: those
+	// whose places in the group leave Part as a rest, and the one that was answered for
+	// last, wherever that is.
 	Probe struct {
-		Group string
-		ID    uint64
+		Group       string
+		ID          uint64
+		Part, Parts int
 	}
 
 	// Save an epoch in the state directory, so that it survives a crash: Saved.

@@ -51,6 +51,12 @@ type group struct {
 	probeID  uint64
 	probedAt Instant
 	probing  bool
+	// Probes go slower when nothing has changed for long: pacedAt is when what kept
+	// the group from being taken, paced, became that; asked is the part of the
+	// addresses that was asked for last.
+	pacedAt  Instant
+	paced    hindrance
+	asked    int
 	probes   [8]probe // the newest first
 	silent   bool
 	answer   Answerer
@@ -104,6 +110,14 @@ type probe struct {
 	id    uint64
 	at    Instant
 	works bool
+	part  bool // it asks for some of the addresses only, and is no proof of silence
+}
+
+// A hindrance is what keeps a group from being taken: while it is the same there is no
+// hurry.
+type hindrance struct {
+	role Role
+	code Code
 }
 
 func (g *group) shown() uint64 {

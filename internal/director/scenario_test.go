@@ -120,6 +120,7 @@ func parseLine(c *director.Config, words []string) error {
 	case "group":
 		g := director.Group{Name: words[1], Together: set["together"], Before: true}
 		_, g.Bare = set["bare"]
+		g.Addresses, _ = strconv.Atoi(set["addresses"])
 		_, g.After = set["after"]
 		if order := set["order"]; order != "" {
 			g.Order = strings.Split(order, ",")

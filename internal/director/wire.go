@@ -1,6 +1,9 @@
 package director
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // probe asks the wire while an answer may soon be needed: a holder is silent, or
 // this node acquires. It goes on until the address is taken.
@@ -16,17 +19,71 @@ func (m *machine) probe(g *group) {
 		}
 		return
 	}
+	if is := (hindrance{g.role, g.refusal.Code}); !g.probing || is != g.paced {
+		g.paced, g.pacedAt = is, m.now
+	}
 	if !g.probing || m.now.Sub(g.probedAt) >= m.c.Timings.ProbePause {
 		g.probing, g.probedAt = true, m.now
-		g.probeID++
-		copy(g.probes[1:], g.probes[:])
-		g.probes[0] = probe{id: g.probeID, at: m.now, works: len(m.c.Gateways) == 0 || m.c.without(WireProof)}
-		m.do(Probe{Group: g.name, ID: g.probeID})
+		m.question(g)
 	}
 	g.silent = m.silence(g)
 	if g.answered && m.now.Sub(g.answerAt) > m.c.Timings.Lease {
 		g.answered = false
 	}
+}
+
+// question asks for all addresses of a group, or for the next part of them.
+func (m *machine) question(g *group) {
+	ask := Probe{Group: g.name, Parts: 1}
+	if parts := m.parts(g); parts > 1 && m.leisure(g) {
+		g.asked = (g.asked + 1) % parts
+		ask.Part, ask.Parts = g.asked, parts
+	}
+	g.probeID++
+	ask.ID = g.probeID
+	copy(g.probes[1:], g.probes[:])
+	g.probes[0] = probe{id: g.probeID, at: m.now, works: len(m.c.Gateways) == 0 || m.c.without(WireProof), part: ask.Parts > 1}
+	m.do(ask)
+}
+
+// leisurely is how often each address is asked for when there is no hurry.
+const leisurely = time.Second
+
+// parts is in how many parts the addresses are asked for then.
+func (m *machine) parts(g *group) int {
+	return min(m.c.Groups[g.index].Addresses, int(leisurely/m.c.Timings.ProbePause))
+}
+
+// leisure tells that the wire is asked without a hurry: for longer than any lease can
+// last nothing has changed in what keeps this node from taking the group, and what that
+// is does not end by itself. Hundreds of addresses would be asked for thirty times a
+// second, for as long as a stranger has one of them. All of them are asked for again as
+// soon as the one that was answered for is not any more: that one is in each part, so
+// that this is known after one pause.
+func (m *machine) leisure(g *group) bool {
+	t := m.c.Timings
+	if m.now.Sub(g.pacedAt) < 2*t.Lease+t.LeaseMargin+t.Dead || g.role == Acquiring && g.phase != Asking {
+		return false
+	}
+	if g.answered {
+		return !m.missed(g)
+	}
+	switch g.refusal.Code {
+	case None, ReasonBetter, ReasonReleasedFor, ReasonStrict, ReasonPeerSuspect, ReasonYielding, ReasonLeaveMissing:
+		return false // time alone is in the way
+	case ReasonProbing:
+		return !m.missed(g) // the wire does not work
+	default:
+		return true
+	}
+}
+
+// missed tells whether a question was not answered though the wire works; an answer
+// has all questions before it forgotten.
+func (m *machine) missed(g *group) bool {
+	return slices.ContainsFunc(g.probes[:], func(p probe) bool {
+		return p.id != 0 && p.works && m.now.Sub(p.at) >= m.c.Timings.ProbeAge
+	})
 }
 
 // silentHolder tells whether another node that may hold the group is silent.
@@ -48,7 +105,7 @@ func (m *machine) silence(g *group) bool {
 		if p.id == 0 || m.now.Sub(p.at) > silenceWindow*t.ProbePause {
 			break
 		}
-		if p.works && m.now.Sub(p.at) >= t.ProbeAge {
+		if !p.part && p.works && m.now.Sub(p.at) >= t.ProbeAge {
 			unanswered++
 		}
 	}

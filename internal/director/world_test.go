@@ -20,8 +20,10 @@ type world struct {
 	serial   int
 	nodes    map[string]*node
 	names    []string
-	relay    bool // the gateway forwards heartbeats
-	stranger bool
+	relay    bool               // the gateway forwards heartbeats
+	stranger bool               // has one address of each group
+	known    bool               // somebody was told of it, and asks for it each time
+	asked    int                // how many addresses were asked for
 	second   bool               // there is a second network, for heartbeats alone, which never fails
 	cuts     map[[2]string]bool // from, to
 	silence  map[[2]string]bool // the same for heartbeats alone
@@ -332,6 +334,7 @@ func (w *world) lease(n *node, group string, notAfter director.Instant) {
 }
 
 func (w *world) probe(n *node, a director.Probe) {
+	stranger := w.strangers(a)
 	for _, name := range w.names {
 		other := w.nodes[name]
 		if _, held := other.leases[a.Group]; held && name != n.name && w.both(n.name, name) {
@@ -340,7 +343,7 @@ func (w *world) probe(n *node, a director.Probe) {
 			})
 		}
 	}
-	if w.stranger {
+	if stranger {
 		w.later(n, 2*wireDelay, func() director.What {
 			return director.WireAnswered{Group: a.Group, Probe: a.ID, By: director.Answerer{MAC: "02:00:00:00:00:99"}}
 		})
@@ -348,6 +351,27 @@ func (w *world) probe(n *node, a director.Probe) {
 	if w.both(n.name, "gw") {
 		w.later(n, 2*wireDelay, func() director.What { return director.WireWorks{Group: a.Group, Probe: a.ID} })
 	}
+}
+
+// strangers counts the addresses of a probe, and tells whether the stranger's is one of
+// them: the eighth, if there are so many.
+func (w *world) strangers(a director.Probe) bool {
+	count := 1
+	for _, g := range w.config.Groups {
+		if g.Name == a.Group {
+			count = max(1, g.Addresses)
+		}
+	}
+	is := false
+	for i := range count {
+		asked := a.Parts <= 1 || i%a.Parts == a.Part || w.known && i == min(count-1, 7)
+		if asked {
+			w.asked++
+		}
+		is = is || w.stranger && asked && i == min(count-1, 7)
+	}
+	w.known = w.known || is
+	return is
 }
 
 func (w *world) crash(n *node) {

@@ -228,9 +228,9 @@ func TestQuestionThatWasNotSentProvesNothing(t *testing.T) {
 	p.find(t.Context())
 	device := p.byName["eth0"]
 	device.wire, device.gateways = wire, []netip.Addr{netip.MustParseAddr("192.0.2.1")}
-	p.probe(0, 1)
+	p.probe(0, director.Probe{ID: 1})
 	wire.deaf = false
-	p.probe(0, 2)
+	p.probe(0, director.Probe{ID: 2})
 	p.sighted(device, netif.Sighting{Kind: netif.Works, ID: p.number})
 	for e, ok := l.queue.take(); ok; e, ok = l.queue.take() {
 		if w := e.what.(director.WireWorks); w.Probe != 2 {
@@ -358,6 +358,51 @@ type guardedWires struct {
 
 func (w guardedWires) Open(context.Context, string) (Wire, error) { return w.wire, nil }
 
+// A notingWire notes what is asked.
+type notingWire struct {
+	fakeWire
+	asked []netip.Addr
+}
+
+func (w *notingWire) Ask(q netif.Question) error {
+	w.asked = append(w.asked, q.Addresses...)
+	return nil
+}
+
+// Parts of the addresses, asked for one after the other, are all of them; and the one that
+// was answered for last is in each.
+func TestPartsOfAddresses(t *testing.T) {
+	var all []Address
+	for i := range 100 {
+		all = append(all, &slowAddress{prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32)})
+	}
+	l := New(Settings{Groups: []Group{{Name: "web", Addresses: all}}, Wires: fakeWires{&host{}}})
+	p, wire := l.ports, &notingWire{}
+	p.find(t.Context())
+	device := p.byName["eth0"]
+	device.wire = wire
+	round := func() map[netip.Addr]int {
+		wire.asked = nil
+		for part := range 33 {
+			p.probe(0, director.Probe{ID: p.number + 1, Part: part, Parts: 33})
+		}
+		count := map[netip.Addr]int{}
+		for _, a := range wire.asked {
+			count[a]++
+		}
+		return count
+	}
+	if count := round(); len(count) != 100 || len(wire.asked) != 100 {
+		t.Errorf("a round asks for %d addresses, and %d times", len(count), len(wire.asked))
+	}
+	known := all[41].Prefix().Addr()
+	p.probe(0, director.Probe{ID: p.number + 1})
+	p.sighted(device, netif.Sighting{Kind: netif.Answered, ID: p.number, Address: known})
+	if count := round(); len(count) != 100 || count[known] != 33 || len(wire.asked) != 132 {
+		t.Errorf("a round asks for %d addresses, and %d times for the one that was answered for", len(count), count[known])
+	}
+}
+
 // That one of hundreds of addresses is answered for must reach the machine, whatever else
 // is heard meanwhile: each of the answers is a claim to a guarded address, too.
 func TestAnswerIsNotCrowdedOut(t *testing.T) {
@@ -370,7 +415,7 @@ func TestAnswerIsNotCrowdedOut(t *testing.T) {
 	p.find(t.Context())
 	device := p.byName["eth0"]
 	device.wire = &deafWire{}
-	p.probe(0, 1)
+	p.probe(0, director.Probe{ID: 1})
 	for _, a := range all {
 		p.sighted(device, netif.Sighting{Kind: netif.Answered, ID: p.number, Address: a.Prefix().Addr()})
 		p.sighted(device, netif.Sighting{Kind: netif.Claimed, Address: a.Prefix().Addr()})

@@ -244,7 +244,7 @@ func (l *Loop) act(action director.Action) {
 	case director.Ping:
 		l.ping(a.Gateway)
 	case director.Probe:
-		l.ports.probe(l.index(a.Group), a.ID)
+		l.ports.probe(l.index(a.Group), a)
 	case director.Announce:
 		l.ports.announce(l.index(a.Group))
 	case director.Save:

@@ -38,6 +38,7 @@ type ports struct {
 	said    bool     // that one has a carrier, as it was handed over
 	cut     []string // what each group lacks, as it was handed over; empty: nothing
 	nodes   map[string]string
+	known   []*place        // which of each group's was answered for last
 	claimed []time.Duration // when another's claim was handed over last, by group
 	number  uint64
 }
@@ -63,6 +64,8 @@ type port struct {
 type round struct {
 	group int
 	probe uint64
+	// part, of parts, is which of the addresses it asks for, if not for all.
+	part, parts int
 	// unproved questions did not get the proof that they went over a wire that works.
 	unproved int
 }
@@ -80,7 +83,7 @@ type question struct {
 func newPorts(l *Loop) *ports {
 	p := &ports{
 		loop: l, clock: l.o.Boottime, byName: map[string]*port{}, places: map[netip.Addr]*place{}, carrier: map[string]bool{}, said: true,
-		nodes: map[string]string{}, cut: make([]string, len(l.o.Groups)), claimed: make([]time.Duration, len(l.o.Groups)), crier: newCrier(l.o.Boottime),
+		nodes: map[string]string{}, cut: make([]string, len(l.o.Groups)), claimed: make([]time.Duration, len(l.o.Groups)), known: make([]*place, len(l.o.Groups)), crier: newCrier(l.o.Boottime),
 	}
 	for i, g := range l.o.Groups {
 		for _, a := range g.Addresses {
@@ -472,7 +475,7 @@ func (p *ports) answered(t *port, pl *place, number uint64) *round {
 	if pl == nil || q.round.group != pl.group || q.answered {
 		return nil
 	}
-	q.answered = true
+	q.answered, p.known[pl.group] = true, pl
 	return q.round
 }
 
@@ -500,10 +503,10 @@ func (p *ports) forget(t *port) {
 	}
 }
 
-// probe asks for each address of a group. A wire without a gateway cannot be proved:
+// probe asks for the addresses of a group, or for a part of them. A wire without a gateway cannot be proved:
 // that its question went out has to do, as where no gateway is configured at all.
-func (p *ports) probe(group int, probe uint64) {
-	r := &round{group: group, probe: probe}
+func (p *ports) probe(group int, what director.Probe) {
+	r := &round{group: group, probe: what.ID, part: what.Part, parts: what.Parts}
 	asks := p.question(r)
 	for _, a := range asks {
 		if a.wire.Ask(a.question) != nil {
@@ -518,7 +521,7 @@ func (p *ports) probe(group int, probe uint64) {
 		done := r.unproved == 0
 		p.mu.Unlock()
 		if done {
-			p.loop.queue.say(director.WireWorks{Group: p.loop.o.Groups[group].Name, Probe: probe})
+			p.loop.queue.say(director.WireWorks{Group: p.loop.o.Groups[group].Name, Probe: what.ID})
 		}
 	}
 }
@@ -537,7 +540,10 @@ func (p *ports) question(r *round) []*ask {
 	defer p.mu.Unlock()
 	var asks []*ask
 	on := map[*port]*ask{}
-	for _, pl := range p.of(r.group) {
+	for i, pl := range p.of(r.group) {
+		if r.parts > 1 && i%r.parts != r.part && pl != p.known[r.group] {
+			continue
+		}
 		t := pl.port
 		if t == nil || t.wire == nil {
 			r.unproved++

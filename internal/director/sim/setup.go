@@ -184,6 +184,8 @@ func (s Setup) group(i int) director.Group {
 	d := director.Group{
 		Name: groupName(i), Failback: director.Failback{On: g.Failback, After: g.FailbackAfter},
 		Before: g.Before, After: g.After, Bare: g.Bare,
+		// More than one are asked for in parts; so few that they take no time.
+		Addresses: 20 / len(s.Groups),
 	}
 	if g.Rotate > 0 {
 		for k := range s.Directors {
