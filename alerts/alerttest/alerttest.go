@@ -32,7 +32,8 @@ type Subject struct {
 	// fails. The check on it is skipped if there is no such function.
 	Broken func(t testing.TB) alerts.Alert
 	// Blocked makes an alert whose destination never answers; its own timeouts
-	// should be 10 s or more. Without it the checks that need it are skipped.
+	// should be a minute or more: the context is what ends a delivery, and before
+	// them, however busy the machine. Without it the checks that need it are skipped.
 	Blocked func(t testing.TB) alerts.Alert
 	// NeverFails and NeverWaits say why there is no such alert, for one whose way has
 	// nothing that could refuse, or nobody to wait for: the checks do not apply then,

@@ -89,9 +89,12 @@ func blocks(breaks, how string, f sendFunc) fake {
 	return fake{breaks, how, func(s *Subject) { s.Blocked = builder(f) }}
 }
 
-func deaf(context.Context, alerts.Event) error {
-	time.Sleep(10 * time.Second)
-	return errors.New("no answer within 10s")
+// deaf goes on until its own timeout, whatever ctx says.
+func deaf(timeout time.Duration) sendFunc {
+	return func(context.Context, alerts.Event) error {
+		time.Sleep(timeout)
+		return fmt.Errorf("no answer within %s", timeout)
+	}
 }
 
 func leaky(f sendFunc) sendFunc {
@@ -147,10 +150,13 @@ func wrong() []fake {
 			s.Broken = builder(func(context.Context, alerts.Event) error { panic("oops") })
 		}},
 		sends("cancelled beforehand", "says that it was delivered", func(context.Context, alerts.Event) error { return nil }),
-		sends("cancelled beforehand", "does not look at ctx", deaf),
-		blocks("cancelled while waiting", "does not look at ctx", deaf),
+		sends("cancelled beforehand", "does not look at ctx", deaf(time.Minute)),
+		blocks("cancelled beforehand", "does not look at ctx, for a second", deaf(time.Second)),
+		blocks("cancelled while waiting", "does not look at ctx", deaf(time.Minute)),
+		blocks("cancelled while waiting", "does not look at ctx, for a second", deaf(time.Second)),
 		blocks("cancelled while waiting", "returns no error", quietly),
-		blocks("the deadline", "does not look at ctx", deaf),
+		blocks("the deadline", "does not look at ctx", deaf(time.Minute)),
+		blocks("the deadline", "does not look at ctx, for a second", deaf(time.Second)),
 		blocks("the deadline", "returns no error", quietly),
 		sends("no goroutine is left", "leaves one behind", leaky(accept)),
 		blocks("no goroutine is left after a cancelled delivery", "leaves one behind", leaky(hang)),

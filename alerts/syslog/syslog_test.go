@@ -233,7 +233,13 @@ func TestConformance(t *testing.T) {
 				if change == nil {
 					return nil
 				}
-				return func(t testing.TB) alerts.Alert { return newAlert(t, change(t)) }
+				return func(t testing.TB) alerts.Alert {
+					change := change(t)
+					return newAlert(t, func(c *Config) {
+						c.Timeout = alerts.Duration(time.Minute)
+						change(c)
+					})
+				}
 			}
 			alerttest.Run(t, alerttest.Subject{
 				New: with(func(t testing.TB) func(*Config) {

@@ -127,7 +127,7 @@ const www = "www.example.org. 60 IN A 192.0.2.80"
 func TestConformance(t *testing.T) {
 	monitortest.Run(t, monitortest.Subject{
 		New: func(t testing.TB) monitors.Monitor {
-			return mustBuild(t, func(c *config) { c.Timeout = monitors.Duration(10 * time.Second) })
+			return mustBuild(t, func(c *config) { c.Timeout = monitors.Duration(time.Minute) })
 		},
 		Up:     func(t testing.TB) string { return serve(t, "127.0.0.1", records(www)) },
 		Down:   func(t testing.TB) string { return serve(t, "::1", code(dns.RcodeServerFailure)) },
@@ -139,7 +139,7 @@ func TestConformance(t *testing.T) {
 func TestConformanceStream(t *testing.T) {
 	monitortest.Run(t, monitortest.Subject{
 		New: func(t testing.TB) monitors.Monitor {
-			return mustBuild(t, func(c *config) { c.Transport, c.Timeout = "tcp", monitors.Duration(10*time.Second) })
+			return mustBuild(t, func(c *config) { c.Transport, c.Timeout = "tcp", monitors.Duration(time.Minute) })
 		},
 		Up:     func(t testing.TB) string { return dialtest.Serve(t, "127.0.0.1", stream("", records(www))) },
 		Down:   func(t testing.TB) string { return dialtest.Refused(t, "::1") },
@@ -153,7 +153,7 @@ func TestConformanceSerials(t *testing.T) {
 	monitortest.Run(t, monitortest.Subject{
 		New: func(t testing.TB) monitors.Monitor {
 			return mustBuild(t, func(c *config) {
-				c.Query, c.Master, c.Timeout = "example.org", []string{master}, monitors.Duration(10*time.Second)
+				c.Query, c.Master, c.Timeout = "example.org", []string{master}, monitors.Duration(time.Minute)
 			})
 		},
 		Up:     func(t testing.TB) string { return serve(t, "127.0.0.1", soa(7)) },

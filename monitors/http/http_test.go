@@ -68,7 +68,7 @@ func verify(t *testing.T, got monitors.HostResult, reason string) {
 func TestConformance(t *testing.T) {
 	monitortest.Run(t, monitortest.Subject{
 		New: func(t testing.TB) monitors.Monitor {
-			m, err := build(configured(t, nil), monitors.Site{})
+			m, err := build(configured(t, func(c *config) { c.Timeout = monitors.Duration(time.Minute) }), monitors.Site{})
 			if err != nil {
 				t.Fatal(err)
 			}

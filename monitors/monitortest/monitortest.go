@@ -26,10 +26,13 @@ import (
 // The functions are called anew for each check, with that check's t; what they
 // start they end with t.Cleanup.
 type Subject struct {
-	// New makes a monitor. Its own timeout for a host has to be longer than the
-	// 100 ms after which runs are cut short, better 10 s: the end of the run, and
-	// not the monitor's own, is what ends the wait for a silent host.
+	// New makes a monitor. Its own timeout for a host should be a minute or more: the
+	// end of the run, and not the monitor's own, is what ends the wait for a silent
+	// host, and before the monitor's own, however busy the machine.
 	New func(t testing.TB) monitors.Monitor
+	// Patient makes the monitor with such a timeout, for one that finds a host down by
+	// waiting for it, and has a short timeout in New. It is nil if New's will do.
+	Patient func(t testing.TB) monitors.Monitor
 	// Up makes a host that is up and returns its entry in a host group.
 	Up func(t testing.TB) string
 	// Down makes a host that is found to be down within a second or two: a port
@@ -69,7 +72,7 @@ func Run(t *testing.T, s Subject) {
 
 // A bench is a subject with its hosts running.
 type bench struct {
-	monitor          func() monitors.Monitor
+	monitor, patient func() monitors.Monitor
 	up, down, silent string
 	env              []string
 	wholeGroup       bool
@@ -80,6 +83,10 @@ func (s Subject) prepare(t testing.TB) bench {
 		monitor: func() monitors.Monitor { return s.New(t) },
 		up:      s.Up(t), down: s.Down(t),
 		env: s.Env, wholeGroup: s.WholeGroup,
+	}
+	b.patient = b.monitor
+	if s.Patient != nil {
+		b.patient = func() monitors.Monitor { return s.Patient(t) }
 	}
 	if s.Silent != nil {
 		b.silent = s.Silent(t)

@@ -25,7 +25,7 @@ func probe(ctx context.Context, host string, _ *monitors.Timings) error {
 	return ctx.Err()
 }
 
-func correct() monitors.Monitor { return monitors.EachHost(20, 10*time.Second, probe) }
+func correct() monitors.Monitor { return monitors.EachHost(20, time.Minute, probe) }
 
 func subject(build func() monitors.Monitor) Subject {
 	named := func(name string) func(testing.TB) string {
@@ -205,11 +205,14 @@ func wrong() []struct {
 		})},
 		{"several watches at once", "shares one connection", sharedMonitor()},
 		{"cancelled beforehand", "calls what it did not test down", verdict("silent", monitors.Down, "no answer")},
-		{"cancelled beforehand", "does not look at ctx", deaf()},
+		{"cancelled beforehand", "does not look at ctx", deaf(time.Minute)},
+		{"cancelled beforehand", "does not look at ctx, for a second", deaf(time.Second)},
 		{"cancelled while waiting", "takes a cancelled probe for a verdict", hasty()},
-		{"cancelled while waiting", "does not look at ctx", deaf()},
+		{"cancelled while waiting", "does not look at ctx", deaf(time.Minute)},
+		{"cancelled while waiting", "does not look at ctx, for a second", deaf(time.Second)},
 		{"the run's deadline", "takes the run's deadline for the host's", hasty()},
-		{"the run's deadline", "does not look at ctx", deaf()},
+		{"the run's deadline", "does not look at ctx", deaf(time.Minute)},
+		{"the run's deadline", "does not look at ctx, for a second", deaf(time.Second)},
 		{"no goroutine is left", "leaves one behind", leaky()},
 		{"no goroutine is left after a cancelled run", "leaves the silent host's behind", leaky()},
 	}
@@ -229,11 +232,13 @@ func sharedMonitor() func() monitors.Monitor {
 	}
 }
 
-// deaf goes on until its own timeout, whatever ctx says.
-func deaf() func() monitors.Monitor {
+// deaf goes on until its own timeout, whatever ctx says, and calls nothing down.
+func deaf(timeout time.Duration) func() monitors.Monitor {
 	return func() monitors.Monitor {
 		return checkFunc(func(_ context.Context, r monitors.Request) (monitors.Result, error) {
-			return correct().Check(context.Background(), r)
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			return correct().Check(ctx, r)
 		})
 	}
 }

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func online(t testing.TB, set func(*config)) monitors.Monitor {
 	t.Helper()
 	c := defaults()
-	// Longer than the conformance suite's shortest run, and short enough to wait for.
+	// Short enough to wait for.
 	c.Interval, c.Timeout = monitors.Duration(20*time.Millisecond), monitors.Duration(250*time.Millisecond)
 	set(&c)
 	m, err := build(c, monitors.Site{})
@@ -54,7 +54,10 @@ func TestConformance(t *testing.T) {
 	run := func(t *testing.T, prefix string) {
 		monitortest.Run(t, monitortest.Subject{
 			New: func(t testing.TB) monitors.Monitor { return online(t, func(*config) {}) },
-			Up:  host(prefix + "2"), Down: host(prefix + "3"), Silent: host(prefix + "4"),
+			Patient: func(t testing.TB) monitors.Monitor {
+				return online(t, func(c *config) { c.Timeout = monitors.Duration(time.Minute) })
+			},
+			Up: host(prefix + "2"), Down: host(prefix + "3"), Silent: host(prefix + "4"),
 		})
 	}
 	t.Run("raw", func(t *testing.T) { run(t, "10.77.0.") })

@@ -70,7 +70,7 @@ func mustProbe(t *testing.T, c config) *probe {
 func TestConformance(t *testing.T) {
 	monitortest.Run(t, monitortest.Subject{
 		New: func(t testing.TB) monitors.Monitor {
-			m, err := build(configured(t, func(c *config) { c.Expect = "220" }), monitors.Site{})
+			m, err := build(configured(t, func(c *config) { c.Expect, c.Timeout = "220", monitors.Duration(time.Minute) }), monitors.Site{})
 			if err != nil {
 				t.Fatal(err)
 			}

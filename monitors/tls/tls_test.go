@@ -315,7 +315,7 @@ func TestConformance(t *testing.T) {
 	good := &tls.Config{Certificates: []tls.Certificate{authority.Issue(t, 30*day, "127.0.0.1", "::1")}}
 	monitortest.Run(t, monitortest.Subject{
 		New: func(t testing.TB) monitors.Monitor {
-			return mustBuild(t, func(c *config) { c.CAFile = authority.File })
+			return mustBuild(t, func(c *config) { c.CAFile, c.Timeout = authority.File, monitors.Duration(time.Minute) })
 		},
 		Up:     func(t testing.TB) string { return dialtest.Serve(t, "127.0.0.1", dialtest.Secure(good, dialtest.Hang)) },
 		Down:   func(t testing.TB) string { return dialtest.Refused(t, "::1") },

@@ -62,7 +62,9 @@ func echo(packet []byte) [][]byte { return [][]byte{append([]byte("got "), packe
 func TestConformance(t *testing.T) {
 	monitortest.Run(t, monitortest.Subject{
 		New: func(t testing.TB) monitors.Monitor {
-			m, err := build(configured(t, func(c *config) { c.Send, c.Expect = "ping", "got ping" }), monitors.Site{})
+			m, err := build(configured(t, func(c *config) {
+				c.Send, c.Expect, c.Timeout = "ping", "got ping", monitors.Duration(time.Minute)
+			}), monitors.Site{})
 			if err != nil {
 				t.Fatal(err)
 			}

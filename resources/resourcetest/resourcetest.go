@@ -34,7 +34,8 @@ type Subject struct {
 	// script fails. The check on it is skipped if there is no such function.
 	Broken func(t testing.TB) func() resources.Resource
 	// Blocked is a resource whose Start never comes to an end by itself, as far
-	// as the place decides on it. Without it the checks that need it are skipped.
+	// as the place decides on it; a timeout of its own should be a minute or more.
+	// Two of them wait at once, in two places. Without it the checks that need it are skipped.
 	Blocked func(t testing.TB) func() resources.Resource
 	// NeverFails and NeverWaits say why there is no such place, for a resource whose
 	// Start has nothing that could fail, or nothing to wait for: the check does not

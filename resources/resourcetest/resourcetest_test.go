@@ -203,7 +203,7 @@ func stopMine(_ *place, r *leased) {
 	}
 }
 
-func slow(context.Context) error { time.Sleep(10 * time.Second); return errors.New("gave up") }
+func slow(context.Context) error { time.Sleep(time.Minute); return errors.New("gave up") }
 
 func wrongs() []wrong {
 	everywhere := &place{}
@@ -299,6 +299,11 @@ func wrongs() []wrong {
 		}),
 		{"start is cancelled while it waits", "does not look at ctx", func(s *Subject) {
 			s.Blocked = in(func(_ *place, r *leased) { r.start = slow })
+		}},
+		{"start is cancelled while it waits", "does not look at ctx, for a second", func(s *Subject) {
+			s.Blocked = in(func(_ *place, r *leased) {
+				r.start = func(context.Context) error { time.Sleep(time.Second); return errors.New("gave up") }
+			})
 		}},
 		{"start is cancelled while it waits", "returns no error", func(s *Subject) {
 			s.Blocked = in(func(_ *place, r *leased) {

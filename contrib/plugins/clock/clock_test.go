@@ -64,7 +64,7 @@ func with(at int, value byte) func([]byte) []byte {
 }
 
 func built(t testing.TB) monitors.Monitor {
-	m, err := build(Config{Port: 123, Offset: monitors.Duration(time.Second), Timeout: monitors.Duration(10 * time.Second), Limit: 32}, monitors.Site{})
+	m, err := build(Config{Port: 123, Offset: monitors.Duration(time.Second), Timeout: monitors.Duration(time.Minute), Limit: 32}, monitors.Site{})
 	if err != nil {
 		t.Fatal(err)
 	}

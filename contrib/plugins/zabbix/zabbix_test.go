@@ -64,7 +64,7 @@ func talk(conn net.Conn, answer string, got func(request)) {
 
 func built(t testing.TB, address string) alerts.Alert {
 	t.Helper()
-	a, err := build(Config{Server: address, Key: "web.down", TextKey: "web.text", Timeout: alerts.Duration(10 * time.Second)}, alerts.Site{Hostname: "director1"})
+	a, err := build(Config{Server: address, Key: "web.down", TextKey: "web.text", Timeout: alerts.Duration(time.Minute)}, alerts.Site{Hostname: "director1"})
 	if err != nil {
 		t.Fatal(err)
 	}
