@@ -247,9 +247,9 @@ func (b *builder) judgeSize(at place, c *Cluster) {
 		groups = append(groups, g.Name)
 	}
 	const instead = "addresses that always move together can be one group"
-	switch size, ok, onePacket := heartbeat.Fit(nodes, groups); {
-	case !ok:
-		b.problem(at, "%d groups on %d nodes: a heartbeat has no room for them (%d bytes): %s", len(groups), len(nodes), size, instead)
+	switch size, onePacket, err := heartbeat.Fit(nodes, groups); {
+	case err != nil:
+		b.problem(at, "%d groups on %d nodes: a heartbeat has no room for them: %v; %s", len(groups), len(nodes), err, instead)
 	case !onePacket && c.Relay:
 		b.warning(at, "%d groups on %d nodes: a heartbeat may need %d bytes, more than a packet, which the gateway does not relay: that guard may be off, and a lost piece loses the whole; %s", len(groups), len(nodes), size, instead)
 	case !onePacket:

@@ -33,7 +33,7 @@ func TestCluster(t *testing.T) {
 			Nodes:    []director.Node{{Name: "dr1", Priority: 200}, {Name: "dr2", Priority: 100}, {Name: "web1", Witness: true}},
 			Gateways: []string{"10.0.0.1"}, Stonith: director.StonithRequire,
 			Groups: []director.Group{
-				{Name: "web-vip", Order: []string{"dr2", "dr1"}, Failback: director.Failback{On: true, After: 5 * time.Minute}, Before: true, After: true, Addresses: 2},
+				{Name: "web-vip", Order: []string{"dr2", "dr1"}, Failback: director.Failback{On: true, After: 5 * time.Minute}, Before: true, After: true, Addresses: 2, IPv6: 1},
 				{Name: "bare", Together: "web-vip", Bare: true, Before: true},
 				{Name: "lone", Apart: []string{"web-vip"}, Addresses: 1},
 			},

@@ -96,6 +96,11 @@ func (b *builder) resourceGroup(n *node, c *Cluster) {
 	b.require(n, t.Require, t.Name)
 	g.Bare, g.Before, g.After = len(held.Addresses) == 0, len(held.Before) > 0, len(held.After) > 0
 	g.Addresses = len(held.Addresses)
+	for _, r := range held.Addresses {
+		if a, ok := r.Resource.(resources.Address); ok && a.Prefix().Addr().Is6() {
+			g.IPv6++
+		}
+	}
 	c.Director.Groups = append(c.Director.Groups, g)
 	c.Groups = append(c.Groups, held)
 }

@@ -3,6 +3,7 @@ package director
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -62,27 +63,43 @@ func Bounds(c Config) ([]Bound, error) {
 
 const (
 	// perAddress is what each address adds to the time in which a kernel takes on those
-	// of all groups, or lets go of them, on a machine that is busy.
+	// of all groups, or lets go of them. Of 900 (netif's BenchmarkHoldAll) it took 15 µs
+	// each; the rest is for a machine that is busy.
 	perAddress = 50 * time.Microsecond
+	// perPair is what each two IPv6 addresses add besides when they are taken on: for
+	// each, Linux goes through the lifetimes of all (addrconf_verify_rtnl), and 300 took
+	// 47 ms. To let go of so many takes no longer than perAddress says.
+	perPair = time.Microsecond
 	// fewAddresses take no time worth mentioning.
 	fewAddresses = 20
 )
 
-// addressTime is how long the addresses of all groups take to be added, or removed.
-func (c Config) addressTime() (total int, took time.Duration) {
+// addresses is how many all groups have, and how many of these are IPv6.
+func (c Config) addresses() (total, six int) {
 	for _, g := range c.Groups {
 		if !g.Bare {
-			total += max(1, g.Addresses)
+			total, six = total+max(1, g.Addresses), six+g.IPv6
 		}
 	}
-	return total, time.Duration(max(0, total-fewAddresses)) * perAddress
+	return total, six
+}
+
+// addressTimes are how long the addresses of all groups take to be added, and removed.
+func (c Config) addressTimes() (add, remove time.Duration) {
+	total, six := c.addresses()
+	if total <= fewAddresses {
+		return 0, 0
+	}
+	remove = time.Duration(total-fewAddresses) * perAddress
+	return remove + time.Duration(six*six)*perPair, remove
 }
 
 // withAddresses adds what many addresses take: they are added after each fault, and in a
 // planned move removed before that.
 func (c Config) withAddresses(all []Bound) []Bound {
-	total, took := c.addressTime()
-	if took == 0 {
+	total, _ := c.addresses()
+	add, remove := c.addressTimes()
+	if add == 0 {
 		return all
 	}
 	for i := range all {
@@ -92,26 +109,32 @@ func (c Config) withAddresses(all []Bound) []Bound {
 		}
 		switch b.Failure {
 		case Planned, GatewayPath, ServiceCut:
-			b.Limit += 2 * took
-			b.Formula += fmt.Sprintf(" + %s to remove %d addresses, and to add them", took, total)
+			b.Limit += add + remove
+			b.Formula += fmt.Sprintf(" + %s to remove %d addresses + %s to add them", remove, total, add)
 		case DaemonKilled, HostDead, Frozen, CutOff, OneWay:
-			b.Limit += took
-			b.Formula += fmt.Sprintf(" + %s to add %d addresses", took, total)
+			b.Limit += add
+			b.Formula += fmt.Sprintf(" + %s to add %d addresses", add, total)
 		}
 	}
 	return all
 }
 
 // tooMany tells that there are more addresses than an owner that is cut off can let go of
-// before its peer takes over.
+// before its peer takes over, or than can be taken before that is given up as too late.
 func (c Config) tooMany() []error {
 	t := c.Timings
-	total, took := c.addressTime()
-	if took == 0 || len(c.Nodes) < 2 || t.Fence+2*t.Tick+took <= t.Dead {
-		return nil
+	total, six := c.addresses()
+	add, remove := c.addressTimes()
+	var wrong []error
+	if remove > 0 && len(c.Nodes) > 1 && t.Fence+2*t.Tick+remove > t.Dead {
+		fit := fewAddresses + max(0, t.Dead-t.Fence-2*t.Tick)/perAddress
+		wrong = append(wrong, fmt.Errorf("%d addresses: who is cut off needs %s to remove them all, and has to be done before deadtime %s: that leaves time for %d; make deadtime (or heartbeat) longer", total, remove, t.Dead, fit))
 	}
-	fit := fewAddresses + max(0, t.Dead-t.Fence-2*t.Tick)/perAddress
-	return []error{fmt.Errorf("%d addresses: who is cut off needs %s to remove them all, and has to be done before deadtime %s: that leaves time for %d; make deadtime (or heartbeat) longer", total, took, t.Dead, fit)}
+	if six > 0 && add > t.Gap {
+		left := max(0, t.Gap-remove)
+		wrong = append(wrong, fmt.Errorf("%d IPv6 addresses (of %d): the kernel needs %s to add them all, since each takes the longer the more there are, and after %s that is given up: there is time for %d", six, total, add, t.Gap, int(math.Sqrt(float64(left/perPair)))))
+	}
+	return wrong
 }
 
 // open is why silence is not enough to take over, if it is not.

@@ -35,6 +35,9 @@ func TestBounds(t *testing.T) {
 		{"hundreds of addresses", func(c *director.Config) { c.Groups[0].Addresses = 300 }, map[director.Failure]time.Duration{
 			director.HostDead: 259 * ms, director.CutOff: 259 * ms, director.DaemonKilled: 154 * ms, director.GatewayPath: 1423 * ms, director.Planned: 88 * ms,
 		}},
+		{"hundreds of IPv6 addresses", func(c *director.Config) { c.Groups[0].Addresses, c.Groups[0].IPv6 = 300, 200 }, map[director.Failure]time.Duration{
+			director.HostDead: 299 * ms, director.Planned: 128 * ms,
+		}},
 		{"strict", func(c *director.Config) { c.Takeover = director.Strict }, map[director.Failure]time.Duration{
 			director.HostDead: 1495 * ms, director.DaemonKilled: 775 * ms, director.Planned: 60 * ms,
 		}},
@@ -106,6 +109,8 @@ func TestBoundsRefuse(t *testing.T) {
 				c.Groups = append(c.Groups, director.Group{Name: string(rune('A' + i))})
 			}
 		}},
+		{"400 IPv6 addresses (of 500): the kernel needs 184ms to add them all", func(c *director.Config) { c.Groups[0].Addresses, c.Groups[0].IPv6 = 500, 400 }},
+		{"after 100ms that is given up: there is time for 275", func(c *director.Config) { c.Groups[0].Addresses, c.Groups[0].IPv6 = 500, 400 }},
 		{"shorter than three heartbeats", func(c *director.Config) { c.Timings.Dead = 140 * ms }},
 		{"shorter than three renewals", func(c *director.Config) { c.Timings.Lease = 700 * ms }},
 		{"10s is the most", func(c *director.Config) { c.Timings.Lease = time.Minute }},

@@ -67,6 +67,8 @@ type Group struct {
 	// Addresses is how many virtual addresses the group has; each takes its time to be
 	// added and removed. Default (0): one.
 	Addresses int
+	// IPv6 is how many of Addresses are IPv6: many of these take longer.
+	IPv6 int
 	// Before and After say whether there are resources before and after the
 	// address; a part that is empty is neither started nor stopped.
 	Before, After bool

@@ -16,7 +16,12 @@ import (
 // others refuse what they would misread.
 const messageVersion = 1
 
-// What a message may hold at most; nothing that a director sends comes near.
+// What a message may hold at most. A hundred groups on five nodes need 14 KB; a UDP
+// packet carries 64, which is also what is read of one, so that the limit saves no
+// memory: it bounds the work of who decodes, and the pieces that a network has to carry
+// (a dozen) without losing one. Only who has the key gets as far as that: the seal is
+// looked at before the message. A message of 16 KiB becomes 0.4 MiB of claims at most, of
+// which one for each node is kept.
 const (
 	maxMessage = 16 << 10
 	maxStrings = 1 << 10
@@ -75,9 +80,10 @@ func Encode(m director.Message, fit int) ([]byte, error) {
 }
 
 // Fit is the most that a heartbeat of these nodes about these groups can need, with all
-// texts left out, in bytes; and whether it is in proportion, and fits into one packet.
-// What does not fit is cut in pieces on its way, and the gateway does not relay it.
-func Fit(nodes, groups []string) (size int, ok, onePacket bool) {
+// texts left out, in bytes, and whether that fits into one packet: what does not is cut
+// in pieces on its way, and the gateway does not relay it. What no heartbeat has room for
+// is an error.
+func Fit(nodes, groups []string) (size int, onePacket bool, err error) {
 	longest := ""
 	for _, n := range nodes {
 		if len(n) > len(longest) {
@@ -101,7 +107,15 @@ func Fit(nodes, groups []string) (size int, ok, onePacket bool) {
 	e := encoder{index: map[string]uint64{}}
 	e.message(m, 0, 0)
 	size = len(e.bytes())
-	return size, size <= maxMessage && len(groups) <= maxClaims && len(e.strings) <= maxStrings, size <= packetSize-sealedExtra-len(longest)
+	switch {
+	case len(groups) > maxClaims:
+		err = fmt.Errorf("%d groups are the most", maxClaims)
+	case len(m.Hears) > maxHears:
+		err = fmt.Errorf("%d nodes are the most", maxHears+1)
+	case size > maxMessage:
+		err = fmt.Errorf("it needs %d bytes, %d are the most", size, maxMessage)
+	}
+	return size, size <= packetSize-sealedExtra-len(longest), err
 }
 
 // An encoder collects strings and the body that refers to them.

@@ -255,11 +255,22 @@ func TestFit(t *testing.T) {
 	}
 	for _, c := range []struct {
 		nodes, groups int
-		ok, onePacket bool
-	}{{2, 1, true, true}, {5, 3, true, true}, {2, 100, true, false}, {5, 100, true, false}, {2, 300, false, false}, {9, 200, false, false}} {
-		size, ok, onePacket := Fit(names("dr", c.nodes), names("group-", c.groups))
-		if ok != c.ok || onePacket != c.onePacket {
-			t.Errorf("%d nodes with %d groups: %d bytes, in proportion %t, one packet %t", c.nodes, c.groups, size, ok, onePacket)
+		wrong         string
+		onePacket     bool
+	}{
+		{2, 1, "", true},
+		{5, 3, "", true},
+		{2, 100, "", false},
+		{5, 100, "", false},
+		{65, 1, "", false},
+		{66, 1, "65 nodes are the most", false},
+		{2, 256, "", false},
+		{2, 257, "256 groups are the most", false},
+		{9, 200, "bytes, 16384 are the most", false},
+	} {
+		size, onePacket, err := Fit(names("dr", c.nodes), names("group-", c.groups))
+		if got := fmt.Sprint(err); (err == nil) != (c.wrong == "") || !strings.Contains(got, c.wrong) && err != nil || onePacket != c.onePacket {
+			t.Errorf("%d nodes with %d groups: %d bytes, one packet %t: %v", c.nodes, c.groups, size, onePacket, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -139,4 +140,43 @@ func TestReleaseFromRenamedDevice(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// What an address costs, of which director.addressTime is several times as much. The
+// kernel goes through all addresses of IPv6 for each that is added or renewed, so that
+// many of these cost more than as many times one.
+func BenchmarkHoldAll(b *testing.B) {
+	for _, kind := range []string{"IPv4", "IPv6"} {
+		for _, count := range []int{1, 20, 100, 300, 900} {
+			b.Run(fmt.Sprint(kind, "/", count), func(b *testing.B) {
+				s, far := netiftest.New(b), netiftest.New(b)
+				netiftest.Cable(s, "eth0", far, "eth0")
+				s.Do(func(ctx context.Context) error {
+					return measure(ctx, b, slices.DeleteFunc(hundreds("eth0", 3*count), func(l netif.Lease) bool { return l.Prefix.Addr().Is4() != (kind == "IPv4") })[:count])
+				})
+			})
+		}
+	}
+}
+
+// measure holds, renews and releases addresses, again and again.
+func measure(ctx context.Context, b *testing.B, all []netif.Lease) error {
+	var took [3]time.Duration
+	for b.Loop() {
+		for i, do := range []func() error{
+			func() error { _, err := netif.HoldAll(ctx, all, 0); return err },
+			func() error { _, err := netif.HoldAll(ctx, all, 0); return err },
+			func() error { return netif.ReleaseAll(ctx, all) },
+		} {
+			began := netif.Boottime()
+			if err := do(); err != nil {
+				return err
+			}
+			took[i] += netif.Boottime() - began
+		}
+	}
+	for i, what := range []string{"hold", "renew", "release"} {
+		b.ReportMetric(float64(took[i].Microseconds())/float64(b.N), "µs-"+what)
+	}
+	return nil
 }
