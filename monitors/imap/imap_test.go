@@ -53,7 +53,7 @@ func store(t testing.TB) func(net.Conn) {
 }
 
 func TestTalk(t *testing.T) {
-	soon := func(c *config) { c.Timeout = monitors.Duration(300 * time.Millisecond) }
+	soon := func(c *config) { c.Timeout = dialoguetest.Soon }
 	login := func(c *config) { c.User, c.Password = "probe", `s3"cr\et` }
 	const greeting, bye = "S: * OK [CAPABILITY IMAP4rev1] ready", "C: a4 LOGOUT"
 	loggedIn := []string{greeting, `C: a2 LOGIN "probe" "s3\\"cr\\\\et"`, "S: * CAPABILITY IMAP4rev1", "S: a2 OK in"}
@@ -91,8 +91,14 @@ func TestTalk(t *testing.T) {
 	} {
 		for _, address := range dialtest.Loopbacks() {
 			t.Run(c.name+" "+address, func(t *testing.T) {
-				m := mustBuild(t, c.change)
-				dialoguetest.Verify(t, m, dialtest.Serve(t, address, dialoguetest.Script(t, nil, c.steps...)), c.reason)
+				dialoguetest.Play(t, address, c.steps, func(stretch monitors.Duration) monitors.Monitor {
+					return mustBuild(t, func(conf *config) {
+						if c.change != nil {
+							c.change(conf)
+						}
+						conf.Timeout *= stretch
+					})
+				}, c.reason)
 			})
 		}
 	}

@@ -53,7 +53,7 @@ func store(t testing.TB) func(net.Conn) {
 }
 
 func TestTalk(t *testing.T) {
-	soon := func(c *config) { c.Timeout = monitors.Duration(300 * time.Millisecond) }
+	soon := func(c *config) { c.Timeout = dialoguetest.Soon }
 	login := func(c *config) { c.User, c.Password = "probe", "s3cret" }
 	for _, c := range []struct {
 		name   string
@@ -76,8 +76,14 @@ func TestTalk(t *testing.T) {
 	} {
 		for _, address := range dialtest.Loopbacks() {
 			t.Run(c.name+" "+address, func(t *testing.T) {
-				m := mustBuild(t, c.change)
-				dialoguetest.Verify(t, m, dialtest.Serve(t, address, dialoguetest.Script(t, nil, c.steps...)), c.reason)
+				dialoguetest.Play(t, address, c.steps, func(stretch monitors.Duration) monitors.Monitor {
+					return mustBuild(t, func(conf *config) {
+						if c.change != nil {
+							c.change(conf)
+						}
+						conf.Timeout *= stretch
+					})
+				}, c.reason)
 			})
 		}
 	}

@@ -57,7 +57,7 @@ func cache(t testing.TB) func(net.Conn) {
 }
 
 func TestTalk(t *testing.T) {
-	soon := func(c *config) { c.Timeout = monitors.Duration(300 * time.Millisecond) }
+	soon := func(c *config) { c.Timeout = dialoguetest.Soon }
 	password := func(c *config) { c.Password = "s3cret" }
 	auth := []string{`C: \*2`, `C: \$4`, "C: AUTH", `C: \$6`, "C: s3cret"}
 	authUser := []string{`C: \*3`, `C: \$4`, "C: AUTH", `C: \$5`, "C: probe", `C: \$6`, "C: s3cret"}
@@ -88,8 +88,14 @@ func TestTalk(t *testing.T) {
 	} {
 		for _, address := range dialtest.Loopbacks() {
 			t.Run(c.name+" "+address, func(t *testing.T) {
-				m := mustBuild(t, c.change)
-				dialoguetest.Verify(t, m, dialtest.Serve(t, address, dialoguetest.Script(t, nil, c.steps...)), c.reason)
+				dialoguetest.Play(t, address, c.steps, func(stretch monitors.Duration) monitors.Monitor {
+					return mustBuild(t, func(conf *config) {
+						if c.change != nil {
+							c.change(conf)
+						}
+						conf.Timeout *= stretch
+					})
+				}, c.reason)
 			})
 		}
 	}

@@ -54,7 +54,7 @@ func TestHostile(t *testing.T) {
 
 func TestTalk(t *testing.T) {
 	greeting, hello := "S: 220 mail ESMTP", `C: EHLO \[127\.0\.0\.1\]`
-	soon := func(c *config) { c.Timeout = monitors.Duration(300 * time.Millisecond) }
+	soon := func(c *config) { c.Timeout = dialoguetest.Soon }
 	for _, c := range []struct {
 		name   string
 		steps  []string
@@ -87,8 +87,14 @@ func TestTalk(t *testing.T) {
 		{name: "IMAP", steps: []string{"S: * OK IMAP4rev1"}, reason: `the greeting is "* OK IMAP4rev1", wanted a code of three digits`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := mustBuild(t, c.change)
-			dialoguetest.Verify(t, m, dialtest.Serve(t, "127.0.0.1", dialoguetest.Script(t, nil, c.steps...)), c.reason)
+			dialoguetest.Play(t, "127.0.0.1", c.steps, func(stretch monitors.Duration) monitors.Monitor {
+				return mustBuild(t, func(conf *config) {
+					if c.change != nil {
+						c.change(conf)
+					}
+					conf.Timeout *= stretch
+				})
+			}, c.reason)
 		})
 	}
 	t.Run("IPv6", func(t *testing.T) {

@@ -50,7 +50,7 @@ func TestHostile(t *testing.T) {
 func shell(testing.TB) func(net.Conn) { return dialtest.SayAndHang("SSH-2.0-OpenSSH_9.9\r\n") }
 
 func TestTalk(t *testing.T) {
-	soon := func(c *config) { c.Timeout = monitors.Duration(300 * time.Millisecond) }
+	soon := func(c *config) { c.Timeout = dialoguetest.Soon }
 	version := func(c *config) { c.Version = `OpenSSH_(9\.[89]|1\d)` }
 	for _, c := range []struct {
 		name   string
@@ -73,8 +73,14 @@ func TestTalk(t *testing.T) {
 	} {
 		for _, address := range dialtest.Loopbacks() {
 			t.Run(c.name+" "+address, func(t *testing.T) {
-				m := mustBuild(t, c.change)
-				dialoguetest.Verify(t, m, dialtest.Serve(t, address, dialoguetest.Script(t, nil, c.steps...)), c.reason)
+				dialoguetest.Play(t, address, c.steps, func(stretch monitors.Duration) monitors.Monitor {
+					return mustBuild(t, func(conf *config) {
+						if c.change != nil {
+							c.change(conf)
+						}
+						conf.Timeout *= stretch
+					})
+				}, c.reason)
 			})
 		}
 	}

@@ -4,11 +4,14 @@ package dialoguetest
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -142,6 +145,72 @@ func Verify(t *testing.T, m monitors.Monitor, host, reason string) {
 		want = monitors.Up
 	}
 	VerifyAs(t, m, host, want, reason)
+}
+
+// Soon is the timeout for a host that falls silent in its script.
+const Soon = monitors.Duration(300 * time.Millisecond)
+
+// Play has a monitor test a host that plays a script, and verifies the verdict as
+// [Verify] does. build makes it with a timeout so many times as long as usual: a busy
+// machine may not get to the silence within [Soon], and has more time then. The reason
+// names Soon where it names the timeout.
+func Play(t *testing.T, address string, steps []string, build func(stretch monitors.Duration) monitors.Monitor, reason string) {
+	t.Helper()
+	for _, stretch := range []monitors.Duration{1, 10, 100} {
+		n := &notes{TB: t}
+		t.Cleanup(n.report) // After the server has come to its end.
+		r, err := build(stretch).Check(t.Context(), monitors.Request{Hosts: []string{dialtest.Serve(t, address, Script(n, nil, steps...))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := r.Hosts[0], monitors.Down
+		if reason == "" {
+			want = monitors.Up
+		}
+		text := strings.ReplaceAll(reason, Soon.String(), (Soon * stretch).String())
+		if got.Verdict == want && strings.Contains(got.Reason, text) {
+			return
+		}
+		inTime := !strings.Contains(got.Reason, "within "+(Soon*stretch).String()) && !strings.Contains(got.Reason, context.DeadlineExceeded.Error())
+		if stretch == 100 || inTime {
+			t.Errorf("got %s, %q, want %s, %q", got.Verdict, got.Reason, want, text)
+			return
+		}
+		n.forget()
+	}
+}
+
+// notes are what a script has to say against the client, unless that had no time.
+type notes struct {
+	testing.TB
+
+	mu sync.Mutex // protects the rest
+	// texts are forgotten for a client that had no time.
+	texts     []string
+	forgotten bool
+}
+
+// Errorf implements [testing.TB].
+func (n *notes) Errorf(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.texts = append(n.texts, fmt.Sprintf(format, args...))
+}
+
+func (n *notes) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.forgotten = true
+}
+
+func (n *notes) report() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, text := range n.texts {
+		if !n.forgotten {
+			n.TB.Error(text)
+		}
+	}
 }
 
 // VerifyAs is [Verify] for any verdict.
