@@ -157,11 +157,14 @@ const (
 	Leave
 	// Yield: an owner lets go for a peer that cannot hear it and is about to take.
 	Yield
+	// OwnCarrier: a group depends on the carrier of its own interfaces, whatever the
+	// node's others have.
+	OwnCarrier
 )
 
 var guardNames = []string{
 	"lease check", "wire probe", "wire works", "gateway fence", "majority", "epoch rule", "gap check",
-	"release before take", "re-announce", "leave of the living", "yield to the deaf",
+	"release before take", "re-announce", "leave of the living", "yield to the deaf", "own carrier",
 }
 
 // Guards lists all of them.

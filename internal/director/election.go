@@ -118,6 +118,8 @@ func (m *machine) blockedBy(g *group, i int) Reason {
 func (m *machine) blockedByDead(g *group, i int) Reason {
 	p, name := &m.s.peers[i], m.name(i)
 	switch {
+	case g.backAt != 0 && m.now.Sub(g.backAt) < m.c.Timings.Dead:
+		return about(ReasonPeerSuspect, name) // its silence may have been the lost carrier's
 	case m.c.Stonith == StonithRequire:
 		return about(ReasonStonithNeeded, name)
 	case m.c.OnPeerSilent == HoldStill && m.c.Voters() == 2:
@@ -134,10 +136,11 @@ func (m *machine) blockedByDead(g *group, i int) Reason {
 // renewed until its fence, which it counts from no later than we heard it.
 func (m *machine) strictEnd(g *group, p *peer) Instant {
 	t := m.c.Timings
+	heard := max(p.relayed, g.backAt)
 	if m.c.Groups[g.index].Bare {
-		return p.relayed.Add(t.Fence + t.Tick) // there is no lease to wait for
+		return heard.Add(t.Fence + t.Tick) // there is no lease to wait for
 	}
-	return p.relayed.Add(t.Fence + t.Tick + t.Lease + t.LeaseMargin)
+	return heard.Add(t.Fence + t.Tick + t.Lease + t.LeaseMargin)
 }
 
 // leader is why a group that goes with another cannot be here.

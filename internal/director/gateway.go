@@ -171,7 +171,7 @@ func (m *machine) carrier(e Carrier) {
 // have nothing to do with it; this one is as good as cut off while the carrier is lost.
 func (m *machine) groupCarrier(e Carrier) {
 	g := m.groupOf(e.Group)
-	if g == nil || g.cut == !e.Up {
+	if g == nil || g.cut == !e.Up || m.c.without(OwnCarrier) {
 		return
 	}
 	g.cut, g.cutWhy, m.s.speak = !e.Up, e.Detail, true
@@ -183,8 +183,16 @@ func (m *machine) groupCarrier(e Carrier) {
 		return
 	}
 	m.remark(g, because(ReasonCarrierUp))
-	m.reconnected() // who was silent may have been heard there alone
+	m.groupBack(g)
+}
+
+// groupBack: who was silent may have been heard there alone, so that this group waits a
+// dead time anew. The clocks of peers go on: those of other groups must not wait for a
+// contact that is loose.
+func (m *machine) groupBack(g *group) {
+	g.backAt, g.handed = m.now, false
 	g.forgetProbes()
+	m.doubt(g)
 }
 
 // connected tells whether the gateway is known to answer.

@@ -28,8 +28,9 @@ type group struct {
 	meetsWhy string
 	cut      bool // its own interfaces have no carrier
 	cutWhy   string
-	base     int // the fitness they gave
-	failures int // of starts
+	backAt   Instant // when they had one again, if they ever lost it
+	base     int     // the fitness they gave
+	failures int     // of starts
 	pause    Instant
 
 	before, after running

@@ -67,14 +67,25 @@ func (m *machine) carrierMove(g *group) (Reason, int, bool) {
 	if !g.cut || !m.s.carrier {
 		return Reason{}, -1, false
 	}
-	return m.unless(g, ReasonRequire, g.cutWhy)
+	return m.unfit(g, g.cutWhy)
 }
 
 func (m *machine) requireMove(g *group) (Reason, int, bool) {
 	if g.meets {
 		return Reason{}, -1, false
 	}
-	return m.unless(g, ReasonRequire, g.meetsWhy)
+	return m.unfit(g, g.meetsWhy)
+}
+
+// unfit moves a group that this node should not hold, unless nobody else can take it: one
+// that follows another nobody can but who holds that one.
+func (m *machine) unfit(g *group, detail string) (Reason, int, bool) {
+	if together := m.c.Groups[g.index].Together; together != "" {
+		if at := m.holderOf(together); at < 0 || at != m.fit(g) {
+			return because(ReasonNobodyElse), -1, false
+		}
+	}
+	return m.unless(g, ReasonRequire, detail)
 }
 
 // unless moves a group, unless nobody else can take it.

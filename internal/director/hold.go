@@ -57,8 +57,11 @@ func (m *machine) fence(g *group) Reason {
 		if i == m.self || m.acknowledged(p) < t.Fence || !m.mayHold(g, i) {
 			continue
 		}
-		if m.s.lost || g.cut {
+		if m.s.lost {
 			return about(ReasonCutOff, m.name(i))
+		}
+		if g.cut {
+			return detailed(ReasonRequire, g.cutWhy+", and "+m.name(i)+" does not hear this node")
 		}
 		if c := p.claim(g); p.state == Alive && c.Ready && !m.c.without(Yield) {
 			return about(ReasonYield, m.name(i))

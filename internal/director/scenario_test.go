@@ -41,6 +41,7 @@ func TestScenarios(t *testing.T) {
 					d.Fatalf(t, "%v", err)
 				}
 				w = newWorld(c)
+				w.devices = parseDevices(d.Input)
 				return "ok"
 			case "do":
 				pause := "0s"
@@ -104,6 +105,20 @@ func parseCluster(text string) (director.Config, error) {
 	}
 	c.Self = c.Nodes[0].Name
 	return c, nil
+}
+
+// parseDevices: "group web device=eth1"; the others are on eth0.
+func parseDevices(text string) map[string]string {
+	devices := map[string]string{}
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		for _, word := range words[1:] {
+			if device, ok := strings.CutPrefix(word, "device="); ok {
+				devices[words[1]] = device
+			}
+		}
+	}
+	return devices
 }
 
 func parseLine(c *director.Config, words []string) error {
@@ -194,9 +209,12 @@ func (w *world) command(words []string) error {
 		n.frozen = true
 	case "resume":
 		w.resume(n)
+	case "unplug-one", "plug-one": // one device of several
+		n.lost[rest[1]] = verb == "unplug-one"
+		w.carriers(n)
 	case "unplug", "plug":
 		n.carrier = verb == "plug"
-		w.give(n, director.Carrier{Up: n.carrier})
+		w.carriers(n)
 	case "cut":
 		both(true)
 	case "join":

@@ -15,6 +15,7 @@ import (
 // What chance can do is internal/director/sim's business.
 type world struct {
 	config   director.Config
+	devices  map[string]string // of groups; eth0, where heartbeats and gateway are, if not here
 	now      time.Duration
 	queue    queue
 	serial   int
@@ -45,6 +46,7 @@ type node struct {
 	host, alive bool
 	frozen      bool
 	carrier     bool
+	lost        map[string]bool // devices without a carrier
 	state       director.State
 	incarnation uint64
 	epochs      map[string]uint64
@@ -112,7 +114,7 @@ func newWorld(c director.Config) *world {
 		w.names = append(w.names, n.Name)
 		w.nodes[n.Name] = &node{
 			name: n.Name, host: true, carrier: true, boot: time.Duration(i+1) * time.Hour, epochs: map[string]uint64{},
-			drops: map[string]int{}, leases: map[string]time.Duration{}, runs: map[string]bool{}, stonith: true,
+			drops: map[string]int{}, lost: map[string]bool{}, leases: map[string]time.Duration{}, runs: map[string]bool{}, stonith: true,
 		}
 	}
 	for _, g := range c.Groups {
@@ -163,7 +165,7 @@ func (w *world) start(n *node) {
 	s, actions := director.Start(w.configOf(n), director.Restored{Incarnation: n.incarnation, Epochs: n.epochs, Maintenance: n.maintenance}, n.clock(w.now))
 	n.state = s
 	w.execute(n, actions)
-	w.give(n, director.Carrier{Up: n.carrier})
+	w.carriers(n)
 	for _, g := range w.config.Groups {
 		until, held := n.leases[g.Name]
 		w.give(n, director.Found{Group: g.Name, Held: held, Left: until - w.now})
@@ -208,7 +210,7 @@ func (w *world) later(n *node, d time.Duration, what func() director.What) {
 
 func (w *world) cut(from, to string) bool {
 	for _, end := range []string{from, to} {
-		if n := w.nodes[end]; n != nil && (!n.host || !n.carrier) {
+		if n := w.nodes[end]; n != nil && (!n.host || !n.carrier || n.lost["eth0"]) {
 			return true
 		}
 	}
@@ -220,6 +222,55 @@ func (w *world) path(from, to string) bool {
 }
 
 func (w *world) both(a, b string) bool { return !w.cut(a, b) && !w.cut(b, a) }
+
+func (w *world) device(group string) string {
+	if device := w.devices[group]; device != "" {
+		return device
+	}
+	return "eth0"
+}
+
+// meet tells whether two ends reach each other on the wire of a group. Each device's has
+// a gateway; what is cut is eth0's.
+func (w *world) meet(a, b, group string) bool {
+	device := w.device(group)
+	if device == "eth0" {
+		return w.both(a, b)
+	}
+	for _, end := range []string{a, b} {
+		if n := w.nodes[end]; n != nil && (!n.host || !n.carrier || n.lost[device]) {
+			return false
+		}
+	}
+	return true
+}
+
+// carriers hands over what is up, in the order of the loop: that all are lost before what
+// the groups lost, and that it is over after what they have again.
+func (w *world) carriers(n *node) {
+	if len(w.devices) == 0 {
+		w.give(n, director.Carrier{Up: n.carrier})
+		return
+	}
+	up := false
+	for _, g := range w.config.Groups {
+		up = up || n.carrier && !n.lost[w.device(g.Name)]
+	}
+	if !up {
+		w.give(n, director.Carrier{})
+	}
+	for _, is := range []bool{false, true} {
+		for _, g := range w.config.Groups {
+			device := w.device(g.Name)
+			if has := n.carrier && !n.lost[device]; has == is {
+				w.give(n, director.Carrier{Group: g.Name, Up: is, Detail: map[bool]string{false: device + " has no carrier"}[is]})
+			}
+		}
+	}
+	if up {
+		w.give(n, director.Carrier{Up: true})
+	}
+}
 
 func (w *world) execute(n *node, actions []director.Action) {
 	for _, a := range actions {
@@ -337,7 +388,7 @@ func (w *world) probe(n *node, a director.Probe) {
 	stranger := w.strangers(a)
 	for _, name := range w.names {
 		other := w.nodes[name]
-		if _, held := other.leases[a.Group]; held && name != n.name && w.both(n.name, name) {
+		if _, held := other.leases[a.Group]; held && name != n.name && w.meet(n.name, name, a.Group) {
 			w.later(n, 2*wireDelay, func() director.What {
 				return director.WireAnswered{Group: a.Group, Probe: a.ID, By: director.Answerer{Node: name}}
 			})
@@ -348,7 +399,7 @@ func (w *world) probe(n *node, a director.Probe) {
 			return director.WireAnswered{Group: a.Group, Probe: a.ID, By: director.Answerer{MAC: "02:00:00:00:00:99"}}
 		})
 	}
-	if w.both(n.name, "gw") {
+	if w.meet(n.name, "gw", a.Group) {
 		w.later(n, 2*wireDelay, func() director.What { return director.WireWorks{Group: a.Group, Probe: a.ID} })
 	}
 }
@@ -409,12 +460,12 @@ func (w *world) count() {
 			n := w.nodes[name]
 			if _, held := n.leases[g.Name]; held && n.host {
 				t.holders = append(t.holders, name)
-				t.served = t.served || w.both(name, "gw")
+				t.served = t.served || w.meet(name, "gw", g.Name)
 			}
 		}
 		reachable := 0
 		for _, name := range t.holders {
-			if w.nodes[name].carrier {
+			if w.nodes[name].carrier && !w.nodes[name].lost[w.device(g.Name)] {
 				reachable++
 			}
 		}
