@@ -27,6 +27,10 @@ const (
 	Stall Kind = "stall"
 	// Pull the service network's cable; the driver tells Arg ms late: plugged in.
 	Pull Kind = "pull"
+	// Unplug one device of two; the driver tells Arg ms late: plugged in.
+	Unplug Kind = "unplug"
+	// Flap: both devices lose their carrier in turns, each for Arg ms.
+	Flap Kind = "flap"
 	// CutOff is a dead switch port without a loss of carrier; Mute and Deaf are
 	// halves of it.
 	CutOff Kind = "cutoff"
@@ -113,10 +117,12 @@ type Fault struct {
 	Kind        Kind
 	Node, Other int `json:",omitempty"`
 	Arg         int `json:",omitempty"`
+	// Device is which is unplugged, where there are two.
+	Device int `json:",omitempty"`
 }
 
 func (f Fault) String() string {
-	return fmt.Sprintf("%s at %v for %v, node %d, other %d, arg %d", f.Kind, f.At, f.For, f.Node, f.Other, f.Arg)
+	return fmt.Sprintf("%s at %v for %v, node %d, other %d, arg %d, device %d", f.Kind, f.At, f.For, f.Node, f.Other, f.Arg, f.Device)
 }
 
 // planned tells whether it is an operator's wish and no fault.
@@ -197,6 +203,7 @@ func NewSchedule(seed uint64) Schedule {
 	} else {
 		s.together(r)
 	}
+	s.twoDevices(rand.New(rand.NewPCG(seed, 3)))
 	return s
 }
 

@@ -32,6 +32,9 @@ func (w *World) movesInQuiet(n *node, group int) {
 
 // movesWithoutNeed: a fault elsewhere never moves an address.
 func (w *World) movesWithoutNeed(n *node, group int) {
+	if w.spared(n, group) {
+		w.breaks("3 quiet is quiet", "%s lets %s go, whose device is well", n.name, groupName(group))
+	}
 	if !w.setup.Single || w.mayReturn() {
 		return
 	}
@@ -74,7 +77,7 @@ func (w *World) understand(a, b *node) bool {
 // Rule 5: never both release when one could keep.
 func (w *World) bothRelease(n *node, group int) {
 	g := &w.rules.groups[group]
-	if g.yielded < 0 || w.now-g.yielded > 1500*ms || w.rules.disturbed >= g.yielded || !w.entitled(n.id) {
+	if g.yielded < 0 || w.now-g.yielded > 1500*ms || w.rules.disturbed >= g.yielded || !w.entitled(n.id, group) {
 		return
 	}
 	since := w.now

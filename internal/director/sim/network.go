@@ -42,7 +42,9 @@ type network struct {
 	noRelay         bool
 	gatewayDown     []bool
 	isolated        []class // what a node's own port does not carry, by direction: see sick
-	stranger        []bool  // by group
+	unplugged       [devices][]bool
+	second          []bool // gateways on the second device's network
+	stranger        []bool // by group
 	noStonith       bool
 }
 
@@ -59,6 +61,13 @@ func newNetwork(s Setup) network {
 	}
 	n.gatewayDown = make([]bool, n.gateways)
 	n.isolated = make([]class, n.nodes)
+	for d := range n.unplugged {
+		n.unplugged[d] = make([]bool, n.nodes)
+	}
+	n.second = make([]bool, n.gateways)
+	if s.Two && s.Gateways == 2 {
+		n.second[1] = s.GatewaySecond
+	}
 	n.stranger = make([]bool, len(s.Groups))
 	return n
 }
@@ -76,6 +85,9 @@ func (n *network) clear() {
 	}
 	clear(n.gatewayDown)
 	clear(n.isolated)
+	for d := range n.unplugged {
+		clear(n.unplugged[d])
+	}
 	clear(n.stranger)
 	n.backDown, n.noRelay, n.noStonith = false, false, false
 }
@@ -104,6 +116,10 @@ func (n *network) apply(h *happening) {
 	switch h.Kind { //nolint:exhaustive // the other faults do not matter here
 	case Pull, CutOff:
 		n.port(a, true, true)
+	case Unplug:
+		n.unplugged[h.Device][a] = true
+	case Flap:
+		n.unplugged[h.turn][a] = true
 	case Mute:
 		n.port(a, true, false)
 	case Deaf:
@@ -193,22 +209,27 @@ func (n *network) disturb(h *happening) {
 	}
 }
 
-// open tells whether packets pass from one end to another, losses aside.
-func (n *network) open(from, to int, c class) bool {
-	return n.lan[from][to].cut&c == 0 && n.up(from) && n.up(to)
+// open tells whether packets pass from one end to another by a device, losses aside.
+func (n *network) open(device, from, to int, c class) bool {
+	return n.lan[from][to].cut&c == 0 && n.up(device, from) && n.up(device, to)
 }
 
-func (n *network) up(end int) bool {
+func (n *network) up(device, end int) bool {
+	if end < n.nodes {
+		return !n.unplugged[device][end]
+	}
 	g := end - n.nodes
-	return g < 0 || g >= n.gateways || !n.gatewayDown[g]
+	return g >= n.gateways || !n.gatewayDown[g] && device == n.deviceOf(g)
 }
 
 // both tells whether packets pass there and back.
-func (n *network) both(a, b int, c class) bool { return n.open(a, b, c) && n.open(b, a, c) }
+func (n *network) both(device, a, b int, c class) bool {
+	return n.open(device, a, b, c) && n.open(device, b, a, c)
+}
 
 // relays tells whether the first gateway takes from one node to another.
 func (n *network) relays(from, to int) bool {
-	return n.gateways > 0 && !n.noRelay && n.open(from, n.gateway(0), data) && n.open(n.gateway(0), to, data)
+	return n.gateways > 0 && !n.noRelay && n.open(0, from, n.gateway(0), data) && n.open(0, n.gateway(0), to, data)
 }
 
 // hears tells whether heartbeats get from one node to another on any link.
@@ -223,16 +244,16 @@ func (w *World) carries(link string, from, to int) bool {
 	}
 	switch link {
 	case lan:
-		return n.open(from, to, data)
+		return n.open(0, from, to, data)
 	case relay:
 		return !w.options.NoRelay && n.relays(from, to)
 	}
-	return !n.backDown
+	return !n.backDown && (!w.setup.BackOnSecond || n.up(1, from) && n.up(1, to))
 }
 
-// travel is how long a packet needs over the service network, and whether it arrives.
-func (w *World) travel(from, to int, c class) (Time, bool) {
-	if !w.net.open(from, to, c) {
+// travel is how long a packet needs over the service network of a device, and whether it arrives.
+func (w *World) travel(device, from, to int, c class) (Time, bool) {
+	if !w.net.open(device, from, to, c) {
 		return 0, false
 	}
 	p := w.net.lan[from][to]
@@ -282,15 +303,15 @@ func (w *World) over(link string, from, to *node, m *director.Message) {
 	var delay Time
 	switch link {
 	case lan:
-		d, ok := w.travel(from.id, to.id, data)
+		d, ok := w.travel(0, from.id, to.id, data)
 		if !ok {
 			return
 		}
 		delay = d
 	case relay:
 		g := w.net.gateway(0)
-		d1, ok1 := w.travel(from.id, g, data)
-		d2, ok2 := w.travel(g, to.id, data)
+		d1, ok1 := w.travel(0, from.id, g, data)
+		d2, ok2 := w.travel(0, g, to.id, data)
 		if !ok1 || !ok2 {
 			return
 		}
@@ -312,8 +333,8 @@ func (w *World) ping(from *node, gateway string, sent director.Instant) {
 		if gatewayName(i) != gateway {
 			continue
 		}
-		d1, ok1 := w.travel(from.id, g, ping)
-		d2, ok2 := w.travel(g, from.id, ping)
+		d1, ok1 := w.travel(w.net.deviceOf(i), from.id, g, ping)
+		d2, ok2 := w.travel(w.net.deviceOf(i), g, from.id, ping)
 		if ok1 && ok2 {
 			w.after(d1+d2, func() { from.receive(director.PingAnswered{Gateway: gateway, Sent: sent}) })
 		}
@@ -322,34 +343,37 @@ func (w *World) ping(from *node, gateway string, sent director.Instant) {
 
 // probe asks the wire for an address, and then for the gateway.
 func (w *World) probe(from *node, group int, id uint64) {
-	name := groupName(group)
+	name, device := groupName(group), w.setup.device(group)
 	for _, n := range w.nodes[:w.setup.Directors] {
 		if n == from {
 			continue
 		}
-		if d, ok := w.travel(from.id, n.id, question); ok {
+		if d, ok := w.travel(device, from.id, n.id, question); ok {
 			w.after(d, func() {
 				if n.answers(group) {
-					w.answer(n.id, from, director.WireAnswered{Group: name, Probe: id, By: director.Answerer{Node: n.name, MAC: "02:" + n.name}})
+					w.answer(device, n.id, from, director.WireAnswered{Group: name, Probe: id, By: director.Answerer{Node: n.name, MAC: "02:" + n.name}})
 				}
 			})
 		}
 	}
-	if w.net.stranger[group] {
+	if w.net.stranger[group] && w.net.up(device, from.id) {
 		w.after(w.latency(), func() {
 			from.receive(director.WireAnswered{Group: name, Probe: id, By: director.Answerer{MAC: "0e:stranger"}})
 		})
 	}
+	if w.setup.Gateways > 0 && !w.gatewayOn(device) {
+		w.after(0, func() { from.receive(director.WireWorks{Group: name, Probe: id}) }) // that it went out has to do
+	}
 	for i := range w.net.gateways {
 		g := w.net.gateway(i)
-		if d, ok := w.travel(from.id, g, question); ok {
-			w.after(d, func() { w.answer(g, from, director.WireWorks{Group: name, Probe: id}) })
+		if d, ok := w.travel(device, from.id, g, question); ok {
+			w.after(d, func() { w.answer(device, g, from, director.WireWorks{Group: name, Probe: id}) })
 		}
 	}
 }
 
-func (w *World) answer(by int, to *node, what director.What) {
-	if d, ok := w.travel(by, to.id, answer); ok {
+func (w *World) answer(device, by int, to *node, what director.What) {
+	if d, ok := w.travel(device, by, to.id, answer); ok {
 		w.after(d, func() { to.receive(what) })
 	}
 }
@@ -375,17 +399,18 @@ const nobody = -1
 
 // announce an address to clients and directors.
 func (w *World) announce(from *node, group int) {
+	device := w.setup.device(group)
 	for _, n := range w.nodes[:w.setup.Directors] {
 		if n == from {
 			continue
 		}
-		if d, ok := w.travel(from.id, n.id, question); ok {
+		if d, ok := w.travel(device, from.id, n.id, question); ok {
 			what := director.ForeignClaim{Group: groupName(group), By: director.Answerer{Node: from.name, MAC: "02:" + from.name}}
 			w.after(d, func() { n.receive(what) })
 		}
 	}
 	for i := range clients {
-		if d, ok := w.travel(from.id, w.net.client(i), question); ok {
+		if d, ok := w.travel(device, from.id, w.net.client(i), question); ok {
 			w.after(d, func() { w.believes[i][group] = from.id })
 		}
 	}

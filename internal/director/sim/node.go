@@ -126,7 +126,7 @@ func (n *node) start() {
 	machine, actions := n.w.options.Make(n.config, r, n.clock())
 	n.machine = machine
 	n.perform(actions)
-	n.deliver(director.Carrier{Up: n.w.carrier[n.id]})
+	n.carriersAtStart()
 	for i, g := range n.config.Groups {
 		if n.mayHold(g) {
 			held, left := n.found(i)
@@ -156,7 +156,7 @@ func (n *node) poll(process int) {
 	if n.process != process || !n.running {
 		return
 	}
-	n.receive(director.Carrier{Up: n.w.carrier[n.id]})
+	n.pollCarriers()
 	n.conditions()
 	n.w.after(500*ms, func() { n.poll(process) })
 }

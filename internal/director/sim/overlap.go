@@ -17,7 +17,7 @@ func (w *World) holdersChanged(group int) {
 		}
 	}
 	if len(g.holders) > 1 && g.overlap == 0 {
-		g.overlap, g.apart, g.answered = w.now, 0, w.wireAnswered(g)
+		g.overlap, g.apart, g.answered = w.now, 0, w.wireAnswered(g, w.setup.device(group))
 		if w.part(); w.rules.parted {
 			g.apart = w.now // but for the wire they could know nothing of each other
 		}
@@ -44,7 +44,7 @@ func (w *World) holdersChanged(group int) {
 // may take what another's kernel still has.
 func (w *World) blindly(group int) {
 	blind := slices.ContainsFunc(w.active, func(h *happening) bool { return h.Kind == NoBroadcast && w.rules.groups[group].overlap-h.At > 500*ms })
-	if blind && !w.setup.Single && w.setup.Gateways > 0 && !w.setup.Groups[group].Bare && !w.had(Pause) && !w.had(KernelFails) {
+	if blind && !w.setup.Single && w.setup.Gateways > 0 && w.gatewayOn(w.setup.device(group)) && !w.setup.Groups[group].Bare && !w.had(Pause) && !w.had(KernelFails) {
 		w.breaks("1 one kernel answers", "%s was taken on a wire that does not work: %v", groupName(group), w.names(w.rules.groups[group].holders))
 	}
 }
@@ -69,13 +69,13 @@ func (w *World) shot(group int) bool {
 // wireAnswered tells whether one of two holders has been there for long, and nothing
 // was ever in the way of a question to it and its answer. Then there is no excuse: not
 // even a node that was fenced or said farewell is believed before the wire.
-func (w *World) wireAnswered(g *held) bool {
+func (w *World) wireAnswered(g *held, device int) bool {
 	if w.setup.Single || w.now-w.rules.rewired < 400*ms || w.loss() > 0 || w.had(Pause) || w.had(KernelFails) || w.had(Loss) || w.had(Slow) {
 		return false
 	}
 	for i, a := range g.holders {
 		for _, b := range g.holders[i+1:] {
-			if !w.net.both(a, b, arp) {
+			if !w.net.both(device, a, b, arp) {
 				return false
 			}
 		}
@@ -136,6 +136,9 @@ func (w *World) overlapped(group int) {
 // alone, no other path, and a cut between them that ARP does not pass either.
 func (w *World) excepted() bool {
 	s := w.setup
+	if w.unnoticed() {
+		return true
+	}
 	if s.voters() != 2 || s.Relay || s.Back || s.HoldStill || s.Stonith == director.StonithRequire || !s.Single {
 		return false
 	}

@@ -42,7 +42,7 @@ func (w *World) oneOwner(group int) *Violation {
 // pinned tells whether an operator's FailbackNow put a group where it is: to the best
 // that was there then.
 func (w *World) pinned(owner, group int) bool {
-	return w.had(FailbackNow) && w.nodes[owner].machine.Groups()[group].Refusal.Code == director.ReasonPinned
+	return w.had(FailbackNow) && w.nodes[owner].running && w.nodes[owner].machine.Groups()[group].Refusal.Code == director.ReasonPinned
 }
 
 func (w *World) wants(group int, p director.Part) bool {

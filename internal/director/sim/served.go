@@ -10,7 +10,7 @@ import (
 
 func (w *World) servedChanged(group int) {
 	g := &w.rules.groups[group]
-	served := slices.ContainsFunc(g.holders, w.reachable)
+	served := slices.ContainsFunc(g.holders, func(n int) bool { return w.reachable(n, group) })
 	switch {
 	case served && g.unserved >= 0:
 		if w.setup.Single {
@@ -30,14 +30,19 @@ func (w *World) outage(d Time) {
 }
 
 // reachable tells whether clients behind the gateways reach a node and back.
-func (w *World) reachable(node int) bool {
+func (w *World) reachable(node, group int) bool {
+	if device := w.setup.device(group); !w.net.up(device, node) {
+		return false
+	} else if w.setup.Two && !w.gatewayOn(device) {
+		return w.net.both(device, node, w.net.client(0), everything) || w.net.both(device, node, w.net.client(1), everything)
+	}
 	return w.setup.Gateways == 0 || w.gatewaysOf(node) > 0
 }
 
 func (w *World) gatewaysOf(node int) int {
 	answered := 0
 	for i := range w.net.gateways {
-		if w.net.both(node, w.net.gateway(i), everything) {
+		if w.net.both(w.net.deviceOf(i), node, w.net.gateway(i), everything) {
 			answered++
 		}
 	}
@@ -53,7 +58,7 @@ func (w *World) connected(node int) bool {
 func (w *World) pinged(node int) bool {
 	answered := 0
 	for i := range w.net.gateways {
-		if w.net.both(node, w.net.gateway(i), ping) {
+		if w.net.both(w.net.deviceOf(i), node, w.net.gateway(i), ping) {
 			answered++
 		}
 	}
@@ -70,9 +75,9 @@ func (w *World) enough(n int) bool {
 // entitled tells whether a director could hold groups, beyond any doubt: it is
 // well and connected, and each other node is either well and heard, or dead or
 // cut off as a whole.
-func (w *World) entitled(node int) bool {
+func (w *World) entitled(node, group int) bool {
 	n := w.nodes[node]
-	if !n.usable() || n.exiting || n.maintained || !w.carrier[node] || !w.connected(node) || w.unclear() || w.troubled(node) {
+	if !n.usable() || n.exiting || n.maintained || !w.carriers(node, group) || !w.connected(node) || w.unclear() || w.troubled(node) || w.follows(node, group) {
 		return false
 	}
 	heard := 1
@@ -80,11 +85,19 @@ func (w *World) entitled(node int) bool {
 		switch {
 		case i == node:
 		case o.usable() && !o.exiting && w.net.isolated[i] == 0 && !w.troubled(i):
-			if !w.net.both(node, i, everything) || w.net.filtered[node][i] {
+			if w.halved(i) || w.halved(node) {
+				if heardBoth := w.hears(node, i) && w.hears(i, node); heardBoth {
+					heard++
+				} else if w.neverOver(node) {
+					return false
+				}
+				continue
+			}
+			if !w.net.both(0, node, i, everything) || w.net.filtered[node][i] {
 				return false
 			}
 			heard++
-		case w.setup.HoldStill && w.setup.voters() == 2, w.setup.Stonith == director.StonithRequire:
+		case w.neverOver(node):
 			return false
 		}
 	}
@@ -130,7 +143,7 @@ func (w *World) inTime(group int) {
 		return
 	}
 	for i := range w.nodes[:w.setup.Directors] {
-		if w.entitled(i) {
+		if w.entitled(i, group) {
 			w.breaks("2 held within the bound", "%s is not served for %v, and %s could", groupName(group), w.now-since, w.nodes[i].name)
 			return
 		}
@@ -156,10 +169,15 @@ func (w *World) promised(group int) {
 	if w.setup.Back && known && last.Kind != Power && last.Kind != Sworn && (failure == director.HostDead || failure == director.CutOff) {
 		failure = director.ServiceCut // heartbeats go on over the second network
 	}
+	extra := w.rules.extra
+	if last.Kind == Unplug {
+		failure, known = w.unplugged(group)
+		extra += Time(last.Arg) * ms // nothing but its driver tells of a device
+	}
 	b, promised := w.rules.bounds[failure]
-	if lasted := w.now - g.unserved; known && promised && !b.Open && lasted > b.Limit+w.rules.extra {
+	if lasted := w.now - g.unserved; known && promised && !b.Open && lasted > b.Limit+extra {
 		w.breaks("2 held within the bound", "%s is not served for %v, promised are %v (%s) and %v for resources and delays",
-			groupName(group), lasted, b.Limit, b.Formula, w.rules.extra)
+			groupName(group), lasted, b.Limit, b.Formula, extra)
 	}
 }
 

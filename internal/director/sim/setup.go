@@ -43,6 +43,13 @@ type Setup struct {
 	Differs bool
 	// Stranded: what an earlier power cut left is not the same everywhere.
 	Stranded bool
+	// Two devices carry addresses, each in a network of its own. The first has the
+	// service network's heartbeats and gateways. BackOnSecond: what goes over the
+	// second network goes over the second device. GatewaySecond: the second of two
+	// gateways is there.
+	Two           bool `json:",omitempty"`
+	BackOnSecond  bool `json:",omitempty"`
+	GatewaySecond bool `json:",omitempty"`
 }
 
 // A GroupSetup is one group.
@@ -56,6 +63,8 @@ type GroupSetup struct {
 	Before, After bool
 	// Bare: without an address; who says that it is active has it.
 	Bare bool
+	// Second: its address is on the second device.
+	Second bool `json:",omitempty"`
 	// Begin and End are how long its parts need to start and to stop.
 	Begin, End Time
 }

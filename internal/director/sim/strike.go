@@ -41,7 +41,7 @@ func (w *World) begin(f Fault) {
 	n := w.nodes[h.node]
 	h.process = n.process
 	w.log("FAULT %s at %s, %s, arg %d, for %v", f.Kind, n.name, w.nodes[h.other].name, f.Arg, f.For)
-	w.active = append(w.active, h)
+	w.active, w.last = append(w.active, h), h
 	w.changed(h)
 	w.strike(h, n)
 	w.after(f.For, func() {
@@ -73,6 +73,7 @@ func (w *World) changed(h *happening) {
 	if !slices.Equal(before, w.asked()) {
 		w.rules.rewired = w.now
 	}
+	w.reach(h)
 	w.affects(h)
 }
 
@@ -81,7 +82,9 @@ func (w *World) asked() []bool {
 	var list []bool
 	for a := range w.nodes {
 		for b := range a {
-			list = append(list, w.net.both(a, b, arp))
+			for d := range devices {
+				list = append(list, w.net.both(d, a, b, arp))
+			}
 		}
 	}
 	return list
@@ -107,8 +110,10 @@ func (w *World) strike(h *happening, n *node) {
 		w.pausedChanged()
 	case Stall:
 		w.stall(h, n)
-	case Pull:
+	case Pull, Unplug:
 		w.after(Time(h.Arg)*ms, func() { w.plug(n) })
+	case Flap:
+		w.flap(h, n)
 	case Stranger:
 		w.strangerAnnounces(h, h.Arg%len(w.setup.Groups))
 	case Remove:
@@ -165,8 +170,10 @@ func (w *World) heal(h *happening, n *node) {
 		n.paused = false
 		w.pausedChanged()
 		n.wake()
-	case Pull:
+	case Pull, Unplug:
 		w.after(Time(h.Arg)*ms, func() { w.plug(n) })
+	case Flap:
+		w.plug(n)
 	case Unfit:
 		n.conditions()
 	case Maintain:
@@ -250,9 +257,9 @@ func (w *World) stall(h *happening, n *node) {
 
 // plug: the driver tells what has become of the carrier.
 func (w *World) plug(n *node) {
-	w.carrier[n.id] = !w.is(Pull, n.id)
+	w.plugged(n)
 	w.touch(n)
-	n.kernelSays(director.Carrier{Up: w.carrier[n.id]})
+	n.carriers(n.kernelSays)
 }
 
 func (w *World) removeByHand(n *node, group int) {

@@ -57,7 +57,7 @@ type World struct {
 	nodes    []*node
 	net      network
 	links    []string
-	carrier  []bool
+	carrier  [devices][]bool // as the drivers tell
 	believes [clients][]int
 	active   []*happening
 	rules    rules
@@ -65,7 +65,8 @@ type World struct {
 
 	timings director.Timings
 	begun   []Fault
-	ahead   int // faults that are still to come, or not over
+	last    *happening // the last that began
+	ahead   int        // faults that are still to come, or not over
 	restAt  Time
 	resting bool
 	done    bool
@@ -77,6 +78,9 @@ type happening struct {
 	node, other int
 	process     int
 	over, froze bool
+	turn        int  // which device a Flap has unplugged
+	wide        bool // what an Unplug did concerns more than the device's groups
+	unheard     bool // and heartbeats
 }
 
 // Run plays a schedule to its end, or to the first broken rule.
@@ -120,7 +124,9 @@ func newWorld(s Schedule, o Options) *World {
 	if s.Setup.Back {
 		w.links = append(w.links, back)
 	}
-	w.carrier = slices.Repeat([]bool{true}, s.Setup.voters())
+	for d := range w.carrier {
+		w.carrier[d] = slices.Repeat([]bool{true}, s.Setup.voters())
+	}
 	for i := range w.believes {
 		w.believes[i] = slices.Repeat([]int{nobody}, len(s.Setup.Groups))
 	}

@@ -205,6 +205,7 @@ func TestPromisesCanBeBroken(t *testing.T) {
 		}
 		return nil
 	}
+	second := func(s *Setup) { s.Two, s.Groups = true, append(s.Groups, GroupSetup{Second: true}) }
 	long := func(k Kind) Fault { return Fault{At: 100 * ms, For: 9000 * ms, Kind: k, Node: 0, Other: 1} }
 	tests := []struct {
 		fault  Fault
@@ -222,6 +223,13 @@ func TestPromisesCanBeBroken(t *testing.T) {
 			}
 			return first(m, e)
 		}, "Quit leaves it in place"},
+		{Fault{At: 100 * ms, For: 9000 * ms, Kind: Unplug, Device: 1}, second, func(m *dumb, e director.Event) []director.Action {
+			if c, ok := e.What.(director.Carrier); ok && c.Group == "g2" && !c.Up && m.taken {
+				return m.dropOnce()
+			}
+			return first(m, e)
+		}, "whose device is well"},
+		{Fault{At: 100 * ms, For: 9000 * ms, Kind: Unplug, Device: 1}, second, first, "g2 is not served for"},
 		{long(BackDown), func(s *Setup) { s.Groups[0].Failback, s.Groups[0].Rotate = true, 1 }, first, "6 failback"},
 	}
 	for _, test := range tests {
