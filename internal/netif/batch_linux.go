@@ -259,7 +259,8 @@ func holdAll(ctx context.Context, all []Lease, goOn func() error) error {
 
 // ReleaseAll does for several addresses what [Release] does for one. An address that
 // another device has on a lease is removed there too: that is a device which was renamed,
-// or another one was configured.
+// or another one was configured. One that fails does not keep the others from being
+// removed.
 func ReleaseAll(ctx context.Context, all []Lease) error {
 	found, _, err := indices(ctx, devicesOf(all))
 	if err != nil {
@@ -274,12 +275,10 @@ func ReleaseAll(ctx context.Context, all []Lease) error {
 			usual = append(usual, place{index, l.Device, l.Prefix})
 		}
 	}
-	if err := remove(ctx, usual); err != nil {
-		return err
-	}
+	failed := remove(ctx, usual)
 	here, err := Addresses(ctx)
 	if err != nil {
-		return fmt.Errorf("remove %s: %w", listed(all), err)
+		return errors.Join(failed, fmt.Errorf("remove %s: %w", listed(all), err))
 	}
 	var left []place
 	for _, a := range here {
@@ -288,7 +287,7 @@ func ReleaseAll(ctx context.Context, all []Lease) error {
 			left = append(left, place{a.Index, a.Device, a.Prefix})
 		}
 	}
-	return remove(ctx, left)
+	return errors.Join(failed, remove(ctx, left))
 }
 
 // A place is where an address is.
@@ -341,9 +340,10 @@ func FindAll(ctx context.Context, all []Lease) ([]Found, error) {
 	return found, nil
 }
 
-// among judges what there is of an address.
+// among judges what there is of an address: it may be there twice, on networks of
+// different lengths, and be gone only when both are.
 func (l Lease) among(there []Address, known func(Address) (time.Duration, bool)) Found {
-	stray := false
+	stray, best := false, Found{}
 	for _, a := range there {
 		if a.Device != l.Device {
 			stray = stray || a.Valid != Forever
@@ -353,12 +353,13 @@ func (l Lease) among(there []Address, known func(Address) (time.Duration, bool))
 		if f.Permanent {
 			return f
 		}
-		left, still := known(a)
-		if !still {
-			return Found{} // It has gone in between.
+		// It may have gone in between.
+		if left, still := known(a); still && (!best.Held || left < best.Left) {
+			best, best.Left = f, left
 		}
-		f.Left = left
-		return f
+	}
+	if best.Held {
+		return best
 	}
 	if stray {
 		return Found{Held: true, Unusable: true}

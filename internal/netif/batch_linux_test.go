@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -179,4 +180,119 @@ func measure(ctx context.Context, b *testing.B, all []netif.Lease) error {
 		b.ReportMetric(float64(took[i].Microseconds())/float64(b.N), "µs-"+what)
 	}
 	return nil
+}
+
+// What cannot be removed keeps nothing else from being removed, and is told: also not what
+// is under another name.
+func TestReleaseAllButOne(t *testing.T) {
+	netiftest.New(t).Do(func(ctx context.Context) error {
+		for _, device := range []string{"eth0", "eth1"} {
+			if err := netif.AddSwitch(ctx, device); err != nil {
+				return err
+			}
+		}
+		there, renamed := hundreds("eth0", 300)[:150], hundreds("eth1", 300)[150:]
+		all := slices.Concat(there, renamed)
+		if _, err := netif.HoldAll(ctx, all, 0); err != nil {
+			return err
+		}
+		if err := netif.RenameLink(ctx, "eth1", "lan1"); err != nil {
+			return err
+		}
+		// The kernel refuses a request about no address at all.
+		if err := netif.ReleaseAll(ctx, slices.Insert(slices.Clone(all), 100, netif.Lease{Device: "eth0"})); err == nil || len(err.Error()) > 500 {
+			t.Errorf("error of what cannot be removed: %v", err)
+		}
+		if n := held(ctx, t, there); n != 0 {
+			t.Errorf("%d of 150 are still held", n)
+		}
+		if n := held(ctx, t, hundreds("lan1", 300)[150:]); n != 0 {
+			t.Errorf("%d of 150 are still held under the other name", n)
+		}
+		return nil
+	})
+}
+
+// A device on which IPv6 is turned off gets the other addresses; which it did not get is
+// said, and why. All are removed without an error.
+func TestHoldAllWithoutIPv6(t *testing.T) {
+	netiftest.New(t).Do(func(ctx context.Context) error {
+		if err := netif.AddSwitch(ctx, "eth0"); err != nil {
+			return err
+		}
+		if err := netif.InterfaceKey("net.ipv6.conf", "eth0", "disable_ipv6").Set("1"); err != nil {
+			return err
+		}
+		all := hundreds("eth0", 300)
+		_, err := netif.HoldAll(ctx, all, 0)
+		if !errors.Is(err, netif.ErrPermission) || !strings.Contains(fmt.Sprint(err), "fd00::3/128 on eth0") || !strings.Contains(fmt.Sprint(err), "and 97 more") {
+			t.Errorf("error of a hundred addresses: %v", err)
+		}
+		if n := held(ctx, t, all); n != 200 {
+			t.Errorf("held: %d of 200", n)
+		}
+		err = netif.ReleaseAll(ctx, all)
+		if n := held(ctx, t, all); n != 0 {
+			t.Errorf("%d are still held", n)
+		}
+		return err
+	})
+}
+
+// An address that is also there for good, on a network of another length, is there for
+// good: no end of a lease takes it away.
+func TestFoundForGoodBesideALease(t *testing.T) {
+	for _, order := range [][2]bool{{true, false}, {false, true}} {
+		netiftest.New(t).Do(func(ctx context.Context) error {
+			if err := netif.AddSwitch(ctx, "eth0"); err != nil {
+				return err
+			}
+			lease := netif.Lease{Device: "eth0", Prefix: netip.MustParsePrefix("192.0.2.100/32"), Lifetime: time.Minute}
+			for _, leased := range order {
+				var err error
+				if leased {
+					_, err = netif.HoldAll(ctx, []netif.Lease{lease}, 0)
+				} else {
+					err = netif.AddAddress(ctx, netif.Add{Device: "eth0", Prefix: netip.MustParsePrefix("192.0.2.100/24")})
+				}
+				if err != nil {
+					return err
+				}
+			}
+			found, err := netif.FindAll(ctx, []netif.Lease{lease})
+			if err != nil {
+				return err
+			}
+			if !found[0].Held || !found[0].Permanent {
+				t.Errorf("the lease first: %t: %+v", order[0], found[0])
+			}
+			// None is left, of whatever length.
+			if err := netif.ReleaseAll(ctx, []netif.Lease{lease}); err != nil {
+				return err
+			}
+			if found, err = netif.FindAll(ctx, []netif.Lease{lease}); err == nil && found[0].Held {
+				t.Errorf("after it was removed: %+v", found[0])
+			}
+			return err
+		})
+	}
+}
+
+// A batch that ends after its time was begun in time: what it added is taken back, and how
+// late it was is said.
+func TestHoldAllEndsLate(t *testing.T) {
+	netiftest.New(t).Do(func(ctx context.Context) error {
+		all := hundreds("lo", 300)
+		if _, err := netif.HoldAll(ctx, all, 0); err != nil { // a renewal may not leave them either
+			return err
+		}
+		h, err := netif.HoldAll(ctx, all, netif.Boottime()+300*time.Microsecond)
+		if !errors.Is(err, netif.ErrLate) || h.Ended < h.Began || strings.Count(err.Error(), "\n") > 6 {
+			t.Errorf("%+v: %v", h, err)
+		}
+		if n := held(ctx, t, all); n != 0 {
+			t.Errorf("%d are held", n)
+		}
+		return nil
+	})
 }

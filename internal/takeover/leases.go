@@ -57,16 +57,17 @@ func holdFlock(ctx context.Context, flock []Leased, notAfter time.Duration) erro
 	return err
 }
 
-// wants are the leases of addresses. Those that have no device now have an error: the
-// first of them stands for all.
+// wants are the leases of addresses. Those that have no device now have an error: one
+// of them stands for all.
 func wants(ctx context.Context, flock []Leased) ([]netif.Lease, error) {
 	leases := make([]netif.Lease, len(flock))
 	var failed error
 	look := census(ctx)
 	for i, a := range flock {
 		var err error
-		if leases[i], err = a.Want(ctx, look); err != nil && failed == nil {
-			failed = err
+		leases[i], err = a.Want(ctx, look)
+		if failed == nil || errors.Is(failed, netif.ErrMissing) && err != nil {
+			failed = err // that there is none is the least of it
 		}
 	}
 	return leases, failed
@@ -99,11 +100,13 @@ func removeAll(ctx context.Context, all []Address) error {
 }
 
 func removeFlock(ctx context.Context, flock []Leased) error {
-	leases, err := wants(ctx, flock)
-	if err != nil && !errors.Is(err, netif.ErrMissing) {
-		return err
+	leases, unknown := wants(ctx, flock)
+	if errors.Is(unknown, netif.ErrMissing) {
+		unknown = nil // No device has it, and none would get it.
 	}
-	if err := netif.ReleaseAll(ctx, leases); err != nil {
+	// Also those are removed from where they are on a lease of which nobody knows where
+	// they belong; and these keep no other from being removed.
+	if err := errors.Join(unknown, netif.ReleaseAll(ctx, leases)); err != nil {
 		return err
 	}
 	for _, a := range flock {
