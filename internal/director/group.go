@@ -63,6 +63,8 @@ type group struct {
 	answer   Answerer
 	answered bool
 	answerAt Instant
+	// answererAt is when the one of whom people are told answered last.
+	answererAt Instant
 
 	// Who is next.
 	askedSeq uint64 // the last message before the question for leave

@@ -118,3 +118,28 @@ func TestLeisureGoesOnAfterALostAnswer(t *testing.T) {
 		t.Errorf("%d are asked for in the second after", n)
 	}
 }
+
+// Two strangers have one address each: people are told once, not with each answer that
+// comes first.
+func TestTwoStrangers(t *testing.T) {
+	w := hundreds(t, "")
+	w.commands(t, "stranger; crash a")
+	w.run(time.Second)
+	w.log.Reset()
+	for range 2000 {
+		w.run(30 * time.Millisecond)
+		w.give(w.nodes["b"], director.WireAnswered{Group: "web", By: director.Answerer{MAC: "02:00:00:00:00:98"}})
+	}
+	if n := strings.Count(w.log.String(), "no director"); n > 1 {
+		t.Errorf("told %d times in a minute:\n%.500s", n, w.log.String())
+	}
+	// The first leaves: the other is told of.
+	w.commands(t, "stranger-leaves")
+	for range 200 {
+		w.run(30 * time.Millisecond)
+		w.give(w.nodes["b"], director.WireAnswered{Group: "web", By: director.Answerer{MAC: "02:00:00:00:00:98"}})
+	}
+	if !strings.Contains(w.log.String(), "02:00:00:00:00:98") {
+		t.Errorf("the other is not told of: %s", w.log.String())
+	}
+}

@@ -138,7 +138,13 @@ func (m *machine) wireAnswered(e WireAnswered) {
 		return
 	}
 	g.forgetProbes()
-	g.answered, g.answerAt, g.answer = true, m.now, e.By
+	before := g.answered
+	g.answered, g.answerAt = true, m.now
+	// Of several who answer people are told of one, until that one does so no more: who is
+	// first with it changes from question to question.
+	if !before || e.By == g.answer || m.now.Sub(g.answererAt) > 2*leisurely+m.c.Timings.Lease {
+		g.answer, g.answererAt = e.By, m.now
+	}
 	if g.ready {
 		m.s.speak = true
 	}
