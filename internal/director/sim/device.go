@@ -103,6 +103,15 @@ func (w *World) plugged(n *node) {
 // carriers tells whether a group's device has one on a node, and one of the node's too.
 func (w *World) carriers(node, group int) bool { return w.carrier[w.setup.device(group)][node] }
 
+// capable tells whether a node's devices let it serve a group; without an address it
+// needs none but one at all.
+func (w *World) capable(node, group int) bool {
+	if w.setup.Groups[group].Bare {
+		return w.anyCarrier(node)
+	}
+	return w.carriers(node, group)
+}
+
 // anyCarrier is what monitord says of a node: a device that an address is on has one.
 func (w *World) anyCarrier(node int) bool {
 	for i, g := range w.setup.Groups {
@@ -185,11 +194,12 @@ func (w *World) reach(h *happening) {
 }
 
 // spared tells whether all that happened to a node is that the device of other groups
-// was unplugged: this one has nothing to do with that.
+// was unplugged: this one has nothing to do with that. Who is not heard any more may be
+// powered off, where that is configured.
 func (w *World) spared(n *node, group int) bool {
 	h := w.last
 	g := w.setup.Groups[group]
-	return w.setup.Single && h != nil && h.Kind == Unplug && !h.wide && h.node == n.id && h.Device != w.setup.device(group) &&
+	return w.setup.Single && n.powered && h != nil && h.Kind == Unplug && !h.wide && h.node == n.id && h.Device != w.setup.device(group) &&
 		!g.Bare && !g.Together && !g.Apart && !g.Failback
 }
 

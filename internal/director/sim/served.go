@@ -31,12 +31,16 @@ func (w *World) outage(d Time) {
 
 // reachable tells whether clients behind the gateways reach a node and back.
 func (w *World) reachable(node, group int) bool {
-	if device := w.setup.device(group); !w.net.up(device, node) {
+	device, bare := w.setup.device(group), w.setup.Groups[group].Bare
+	switch {
+	case !bare && !w.net.up(device, node):
 		return false
-	} else if w.setup.Two && !w.gatewayOn(device) {
+	case w.setup.Gateways == 0:
+		return true // nobody looks for more
+	case !bare && !w.gatewayOn(device):
 		return w.net.both(device, node, w.net.client(0), everything) || w.net.both(device, node, w.net.client(1), everything)
 	}
-	return w.setup.Gateways == 0 || w.gatewaysOf(node) > 0
+	return w.gatewaysOf(node) > 0
 }
 
 func (w *World) gatewaysOf(node int) int {
@@ -77,7 +81,7 @@ func (w *World) enough(n int) bool {
 // cut off as a whole.
 func (w *World) entitled(node, group int) bool {
 	n := w.nodes[node]
-	if !n.usable() || n.exiting || n.maintained || !w.carriers(node, group) || !w.connected(node) || w.unclear() || w.troubled(node) || w.follows(node, group) {
+	if !n.usable() || n.exiting || n.maintained || !w.capable(node, group) || !w.connected(node) || w.unclear() || w.troubled(node) || w.follows(node, group) {
 		return false
 	}
 	heard := 1
