@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/monitord/monitord/internal/lab"
 	"github.com/monitord/monitord/internal/netif"
@@ -61,9 +60,18 @@ func (c *card) in() (index int) {
 		}
 		everywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 		err = errors.Join(err, netif.PutRoute(ctx, netif.NewRoute{Destination: everywhere, Gateway: lab.Gateway()}))
+		// The card has another hardware address, and the gateway would believe in the first
+		// for up to half a minute, in which dr1 is now fit, now not.
+		w, bad := netif.OpenWire(ctx, "eth0")
+		if err = errors.Join(err, bad); err != nil {
+			return err
+		}
+		for _, a := range c.addresses {
+			err = errors.Join(err, w.Announce(a.Prefix.Addr()))
+		}
 		link, bad := netif.LinkNamed(ctx, "eth0")
 		index = link.Index
-		return errors.Join(err, bad)
+		return errors.Join(err, bad, w.Close())
 	}))
 	return index
 }
@@ -100,24 +108,26 @@ func TestEndToEndRemovedDevice(t *testing.T) {
 	s.served("dr2")
 	s.logged("dr1", "eth0 is missing")
 	first := c.in()
-	s.eventually("dr1 is fit again", func() bool { return s.fit("dr1") })
-	s.must(s.Switchover(t.Context(), "dr1"))
-	e.all(s, "dr1", own)
-	s.served("dr1")
+	again := func() {
+		t.Helper()
+		s.eventually("dr1 holds the addresses again", func() bool {
+			if s.Owner() == "dr2" && s.fit("dr1") {
+				_ = s.Switchover(t.Context(), "dr1") // it is tried again
+			}
+			return s.Owner() == "dr1" && s.fit("dr1")
+		})
+		e.all(s, "dr1", own)
+		s.served("dr1")
+	}
+	again()
 	// Out and in at once: whoever has the addresses then has all of them, alone.
 	for range 3 {
 		c.out()
 		if next := c.in(); next == first {
 			t.Errorf("the device came back with its index, %d", next)
 		}
-		pass(2 * time.Second)
-		owner := e.owner(s, own)
-		s.served(owner)
-		s.eventually("both are fit again", func() bool { return s.fit("dr1") && s.fit("dr2") })
-		if owner == "dr2" {
-			s.must(s.Switchover(t.Context(), "dr1"))
-		}
-		e.all(s, "dr1", own)
+		e.owner(s, own)
+		again()
 	}
 	t.Log(e.since(began, own))
 	if v := e.since(began, own); v.dual > 0 {
