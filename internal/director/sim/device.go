@@ -234,3 +234,12 @@ func (w *World) unnoticed() bool {
 	return h != nil && h.Kind == Unplug && h.unheard && !h.wide && s.voters() == 2 && Time(h.Arg)*ms >= w.timings.Fence &&
 		!s.HoldStill && s.Stonith != director.StonithRequire && s.Single
 }
+
+// strands tells whether a group that follows the first is let go for its own device, while
+// the first stays: then nobody has it.
+func (w *World) strands(n *node, group int) bool {
+	h := w.last
+	first, g := w.setup.Groups[0], w.setup.Groups[group]
+	return w.setup.Single && n.powered && h != nil && h.Kind == Unplug && !h.wide && !h.unheard && h.node == n.id &&
+		h.Device == w.setup.device(group) && h.Device != w.setup.device(0) && g.Together && !first.Failback && n.addresses[0].held
+}

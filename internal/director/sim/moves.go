@@ -35,6 +35,9 @@ func (w *World) movesWithoutNeed(n *node, group int) {
 	if w.spared(n, group) {
 		w.breaks("3 quiet is quiet", "%s lets %s go, whose device is well", n.name, groupName(group))
 	}
+	if w.strands(n, group) {
+		w.breaks("3 quiet is quiet", "%s lets %s go, which nobody can have without %s", n.name, groupName(group), groupName(0))
+	}
 	if !w.setup.Single || w.mayReturn() {
 		return
 	}
