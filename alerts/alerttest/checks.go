@@ -22,7 +22,7 @@ const (
 	// aWhile is how long a delivery goes on before it is cancelled.
 	aWhile = 100 * time.Millisecond
 	// promptly is how long after ctx is done Send may take to return.
-	promptly = 30 * time.Second
+	promptly = 2 * time.Second
 	// patience bounds deliveries that nobody cancels.
 	patience = 60 * time.Second
 )

@@ -210,6 +210,9 @@ func TestEndToEndHangingStop(t *testing.T) {
 	}()
 	s.owned("")
 	s.logged("dr1", "it does not stop: somebody has to help")
+	if gone := s.moves(ordered)[0].At - ordered; gone > time.Second {
+		t.Errorf("the address was given up after %s", gone)
+	}
 	if at, err := os.ReadFile(filepath.Join(filepath.Dir(hang), "address")); err != nil || !strings.HasPrefix(string(at), "gone\n") {
 		t.Errorf("when the service was asked to stop the address was %q (%v), want it gone before", at, err)
 	}

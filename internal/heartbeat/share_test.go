@@ -99,7 +99,10 @@ func TestShareWithWhoJoins(t *testing.T) {
 	l.give(first, "pools", "old")
 	shared := time.Now()
 	second := l.open(l.settings(1))
-	l.fetch(second, holds("early"))
+	early := l.fetch(second, holds("early"))
+	if off := early.At.Sub(shared).Abs(); off > 500*time.Millisecond && off > time.Since(shared)/2 {
+		t.Errorf("the document seems to be shared %v off", off)
+	}
 	l.end(second)
 	l.membership(first, "dr2", Lost)
 	l.give(first, "watches", "later")

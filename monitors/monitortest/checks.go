@@ -20,7 +20,7 @@ const (
 	// aWhile is how long a run goes on before it is cancelled.
 	aWhile = 100 * time.Millisecond
 	// promptly is how long after ctx is done Check may take to return.
-	promptly = 30 * time.Second
+	promptly = 2 * time.Second
 	// patience bounds runs that nobody cancels.
 	patience = 60 * time.Second
 )

@@ -348,8 +348,12 @@ func TestServiceKeepsItsOutput(t *testing.T) {
 start) (readlink /proc/self/fd/1 /proc/self/fd/2 >fds; echo begun; read line <fifo; echo still here; echo >done) & echo $! >pid;;
 status) exit 3;; esac`, "lsb")
 	in, out := fifo(t, filepath.Join(dir, "fifo")), fifo(t, filepath.Join(dir, "done"))
+	began := time.Now()
 	if err := r.Start(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if took := time.Since(began); took > runcmd.DefaultLinger {
+		t.Errorf("start took %s: it waited for the service", took)
 	}
 	t.Cleanup(func() { end(t, filepath.Join(dir, "pid")) })
 	if _, err := in.WriteString("go\n"); err != nil {
@@ -381,7 +385,7 @@ func fifo(t testing.TB, file string) *os.File {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Close() })
-	if err := f.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := f.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	return f

@@ -19,7 +19,7 @@ const (
 	// aWhile is how long a call goes on before it is cancelled.
 	aWhile = 100 * time.Millisecond
 	// promptly is how long after ctx is done a call may take to return.
-	promptly = 30 * time.Second
+	promptly = 2 * time.Second
 	// patience bounds calls that nobody cancels.
 	patience = 60 * time.Second
 )
