@@ -410,23 +410,73 @@ func TestIPv6AndIPv4Mapped(t *testing.T) {
 	l.exchange(nodes[1], nodes[0], 2, "link 1", "link 2")
 }
 
-// Whoever is answered answers: nobody waits for the next hello to be believed.
-func TestOneHelloIsEnough(t *testing.T) {
-	l := newLab(t, 2, 1)
-	var nets []*network
-	for i := range l.nodes {
+// pair is the network of two nodes, and nothing that runs by itself.
+func (l *lab) pair() [2]*network {
+	l.t.Helper()
+	var nets [2]*network
+	for i := range nets {
 		s := l.settings(i)
 		tell := newTeller(s.Log)
 		n, err := newNetwork(s, tell)
 		if err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
-		t.Cleanup(func() { n.close(); tell.close() })
-		n.tasks.Go(func() { n.receive(n.paths[0]) }) // and nothing else of run
-		nets = append(nets, n)
+		l.t.Cleanup(func() { n.close(); tell.close() })
+		nets[i] = n
+	}
+	return nets
+}
+
+// believe tells whether both hear each other.
+func believe(nets [2]*network) bool {
+	return nets[0].links(nets[0].peers["dr2"])[0].State == LinkUp && nets[1].links(nets[1].peers["dr1"])[0].State == LinkUp
+}
+
+// Whoever is answered answers: nobody waits for the next hello to be believed.
+func TestOneHelloIsEnough(t *testing.T) {
+	l := newLab(t, 2, 1)
+	nets := l.pair()
+	for _, n := range nets {
+		n.tasks.Go(func() { n.receive(n.paths[0]) })
 	}
 	nets[0].hello(nets[0].peers["dr2"], 0)
-	l.until("both believe each other", func() bool {
-		return nets[0].links(nets[0].peers["dr2"])[0].State == LinkUp && nets[1].links(nets[1].peers["dr1"])[0].State == LinkUp
-	})
+	l.until("both believe each other", func() bool { return believe(nets) })
+}
+
+// TestHellosThatCross: two nodes that greet each other at the same time, each time,
+// believe each other all the same.
+func TestHellosThatCross(t *testing.T) {
+	l := newLab(t, 2, 1)
+	nets := l.pair()
+	others := [2]*peer{nets[0].peers["dr2"], nets[1].peers["dr1"]}
+	next := func(n *network) (data []byte, from netip.AddrPort) {
+		t.Helper()
+		if err := n.paths[0].link.(*udpLink).conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		buffer := make([]byte, 64<<10)
+		size, from, err := n.paths[0].link.Receive(buffer)
+		if err != nil {
+			t.Fatalf("%s was told nothing: %v", n.self, err)
+		}
+		return buffer[:size], from
+	}
+	sent := [2]time.Time{}
+	for i, n := range nets {
+		sent[i] = time.Now()
+		n.hello(others[i], 0)
+	}
+	for i, n := range nets { // as if there had been no time in between
+		data, from := next(n)
+		n.take(n.paths[0], data, from, sent[i])
+	}
+	for _, n := range nets {
+		data, from := next(n) // the answer
+		n.take(n.paths[0], data, from, time.Now())
+	}
+	for i, n := range nets {
+		if !others[i].fresh.known {
+			t.Errorf("%s does not believe the other", n.self)
+		}
+	}
 }

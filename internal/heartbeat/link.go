@@ -145,6 +145,8 @@ func (s LinkState) String() string { return linkStateNames[s] }
 const (
 	// helloEvery is the pace at which each link is tried and measured.
 	helloEvery = 500 * time.Millisecond
+	// answerEvery is the pace at which a node that proves nothing is answered.
+	answerEvery = 5 * time.Millisecond
 	// linkSilence is how long a link may be silent.
 	linkSilence = 4 * helloEvery
 )

@@ -27,7 +27,7 @@ type peer struct {
 	echoSeq  uint64 // the packet that said so
 	opener   cipher.AEAD
 	openerOf openerKey
-	helloAt  time.Duration
+	answerAt time.Duration // when it was last told what to echo
 	stats    map[uint8]*linkStat
 }
 
@@ -212,7 +212,6 @@ func (n *network) hello(p *peer, echo uint64) {
 		echo = p.echo
 	}
 	mine := p.fresh.token
-	p.helloAt = now
 	for _, path := range n.paths {
 		bodies[path.id] = p.stat(path.id).hello(now).bytes()
 	}
@@ -310,8 +309,13 @@ func (n *network) take(path *path, data []byte, from netip.AddrPort, at time.Tim
 			p.echo, p.echoSeq = f.mine, f.seq
 		}
 	}
-	// Whoever echoes nothing valid is told what to echo, at most every 5 ms.
-	answer := (v == unproved || v == late) && (p.helloAt == 0 || now-p.helloAt >= 5*time.Millisecond)
+	// Whoever echoes nothing valid is told what to echo, at most every 5 ms. A hello of
+	// our own that is just on its way told nothing: two nodes that greet each other at
+	// the same time would do so for ever.
+	answer := (v == unproved || v == late) && (p.answerAt == 0 || now-p.answerAt >= answerEvery)
+	if answer {
+		p.answerAt = now
+	}
 	p.mu.Unlock()
 	if answer {
 		n.hello(p, f.mine)
