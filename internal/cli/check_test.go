@@ -53,7 +53,7 @@ func TestCheckCluster(t *testing.T) {
 			}
 		}
 	}
-	check("", 0, "this machine is none of the nodes; read as dr1.invalid does", "group web-vip: dr1.invalid, then dr2.invalid", "host dead 245ms")
+	check("", 0, "this machine is none of the nodes; read as dr1.invalid does", "group web-vip: dr1.invalid, then dr2.invalid", "host dead 235ms")
 	check("", 0, "gateway on ", "relay on ", "witness off ", "stonith off ", "lease on ")
 	check("dr2.invalid", 1, "cluster.key: no such file or directory: make it with \"monitord keygen cluster.key\"")
 	check("dr3.invalid", 1, `--node dr3.invalid: there is no such node: did you mean "dr1.invalid"?`)

@@ -58,7 +58,7 @@ type clusterTable struct {
 	KeyFile   []string        `toml:"key_file" doc:"File with the secret that all nodes share, made by monitord keygen, mode 600; of several the first is used and all are accepted; default \"/etc/monitord/cluster.key\"."`
 	Relay     bool            `toml:"relay" doc:"Whether heartbeats also travel through the gateway, which is one more path without a cable; the same on all nodes; default true if there is a gateway on the directors' network."`
 	Heartbeat plugin.Duration `toml:"heartbeat" doc:"Pause between two heartbeats; the other times follow it; default 50ms."`
-	DeadTime  plugin.Duration `toml:"deadtime" doc:"Silence after which a director is dead to the others; default 235ms, with another heartbeat in proportion."`
+	DeadTime  plugin.Duration `toml:"deadtime" doc:"Silence after which a director is dead to the others; default 225ms, with another heartbeat in proportion."`
 	WarnTime  plugin.Duration `toml:"warntime" doc:"How late a heartbeat must be for people to be told; default 120ms, with another heartbeat in proportion."`
 	InitDead  plugin.Duration `toml:"initdead" doc:"How long a director that starts waits for others that it never heard; default 10s."`
 	Lease     plugin.Duration `toml:"lease" doc:"For how long the kernel holds an address that nobody renews, 1s to 10s in whole seconds; default 1s."`

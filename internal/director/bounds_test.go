@@ -26,20 +26,20 @@ func TestBounds(t *testing.T) {
 		want   map[director.Failure]time.Duration // -1: open
 	}{
 		{"defaults", func(*director.Config) {}, map[director.Failure]time.Duration{
-			director.HostDead: 245 * ms, director.CutOff: 245 * ms, director.OneWay: 245 * ms,
+			director.HostDead: 235 * ms, director.CutOff: 235 * ms, director.OneWay: 235 * ms,
 			director.DaemonKilled: 140 * ms, director.Frozen: 140 * ms, director.GatewayPath: 1395 * ms, director.ServiceCut: 525 * ms, director.Planned: 60 * ms,
 		}},
 		{"a few addresses", func(c *director.Config) { c.Groups[0].Addresses = 20 }, map[director.Failure]time.Duration{
-			director.HostDead: 245 * ms, director.Planned: 60 * ms,
+			director.HostDead: 235 * ms, director.Planned: 60 * ms,
 		}},
 		{"hundreds of addresses", func(c *director.Config) { c.Groups[0].Addresses = 300 }, map[director.Failure]time.Duration{
-			director.HostDead: 259 * ms, director.CutOff: 259 * ms, director.DaemonKilled: 154 * ms, director.GatewayPath: 1423 * ms, director.Planned: 88 * ms,
+			director.HostDead: 249 * ms, director.CutOff: 249 * ms, director.DaemonKilled: 154 * ms, director.GatewayPath: 1423 * ms, director.Planned: 88 * ms,
 		}},
 		{"hundreds of IPv6 addresses", func(c *director.Config) { c.Groups[0].Addresses, c.Groups[0].IPv6 = 300, 200 }, map[director.Failure]time.Duration{
-			director.HostDead: 299 * ms, director.Planned: 128 * ms,
+			director.HostDead: 289 * ms, director.Planned: 128 * ms,
 		}},
 		{"strict", func(c *director.Config) { c.Takeover = director.Strict }, map[director.Failure]time.Duration{
-			director.HostDead: 1495 * ms, director.DaemonKilled: 775 * ms, director.Planned: 60 * ms,
+			director.HostDead: 1490 * ms, director.DaemonKilled: 770 * ms, director.Planned: 60 * ms,
 		}},
 		{"hold", func(c *director.Config) { c.OnPeerSilent = director.HoldStill }, map[director.Failure]time.Duration{
 			director.HostDead: -1, director.DaemonKilled: -1, director.Planned: 60 * ms,
@@ -47,14 +47,14 @@ func TestBounds(t *testing.T) {
 		{"hold with a witness", func(c *director.Config) {
 			c.OnPeerSilent = director.HoldStill
 			c.Nodes = append(c.Nodes, director.Node{Name: "w", Witness: true})
-		}, map[director.Failure]time.Duration{director.HostDead: 245 * ms}},
+		}, map[director.Failure]time.Duration{director.HostDead: 235 * ms}},
 		{"stonith", func(c *director.Config) { c.Stonith = director.StonithRequire }, map[director.Failure]time.Duration{
 			director.HostDead: -1, director.Frozen: -1,
 		}},
 		{"no gateway", func(c *director.Config) { c.Gateways = nil }, map[director.Failure]time.Duration{director.GatewayPath: -1, director.ServiceCut: -1}},
 		{"a short dead time, slow probes", func(c *director.Config) {
 			c.Timings.ProbePause, c.Timings.Probes = 60*ms, 4
-		}, map[director.Failure]time.Duration{director.HostDead: 370 * ms}},
+		}, map[director.Failure]time.Duration{director.HostDead: 360 * ms}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestBounds(t *testing.T) {
 // TestTimingsFor: every pace keeps the assumptions, and halving it halves the bound.
 func TestTimingsFor(t *testing.T) {
 	tests := []struct{ heartbeat, dead time.Duration }{
-		{10 * ms, 47 * ms}, {25 * ms, 117500 * time.Microsecond}, {50 * ms, 235 * ms}, {100 * ms, 470 * ms}, {time.Second, 4700 * ms},
+		{10 * ms, 45 * ms}, {25 * ms, 112500 * time.Microsecond}, {50 * ms, 225 * ms}, {100 * ms, 450 * ms}, {time.Second, 4500 * ms},
 	}
 	for _, tt := range tests {
 		c := pair()
@@ -104,7 +104,7 @@ func TestBoundsRefuse(t *testing.T) {
 	}{
 		{"who is cut off must let go before its peer", func(c *director.Config) { c.Timings.Fence = 210 * ms }},
 		{"1000 addresses: who is cut off needs 49ms to remove them all", func(c *director.Config) { c.Groups[0].Addresses = 1000 }},
-		{"that leaves time for 920", func(c *director.Config) {
+		{"that leaves time for 820", func(c *director.Config) {
 			for i := range 1000 {
 				c.Groups = append(c.Groups, director.Group{Name: string(rune('A' + i))})
 			}
@@ -116,7 +116,7 @@ func TestBoundsRefuse(t *testing.T) {
 		{"10s is the most", func(c *director.Config) { c.Timings.Lease = time.Minute }},
 		{"shorter than the lease", func(c *director.Config) { c.Timings.GapLimit = time.Second }},
 		{"has to be repeated before", func(c *director.Config) { c.Timings.GapLimit = 400 * ms }},
-		{"suspect 235ms has to come before", func(c *director.Config) { c.Timings.Suspect = 235 * ms }},
+		{"suspect 225ms has to come before", func(c *director.Config) { c.Timings.Suspect = 225 * ms }},
 		{"suspect 50ms: a heartbeat comes each", func(c *director.Config) { c.Timings.Suspect = 50 * ms }},
 		{"pings are fast from 120ms on", func(c *director.Config) { c.Timings.AckStale = 120 * ms }},
 		{"acknowledgements come each", func(c *director.Config) { c.Timings.AckStale = 40 * ms }},

@@ -257,7 +257,7 @@ type Timings struct {
 	StonithRetry time.Duration
 }
 
-// DefaultTimings are the measured ones: a pulled cable costs about 235 ms.
+// DefaultTimings are the measured ones: a pulled cable costs about 225 ms.
 func DefaultTimings() Timings {
 	ms := func(n ...int) []time.Duration {
 		list := make([]time.Duration, len(n))
@@ -268,8 +268,8 @@ func DefaultTimings() Timings {
 	}
 	return Timings{
 		Tick: 5 * time.Millisecond, Heartbeat: 50 * time.Millisecond, Warn: 120 * time.Millisecond,
-		Suspect: 100 * time.Millisecond, Dead: 235 * time.Millisecond, InitDead: 10 * time.Second,
-		AckStale: 80 * time.Millisecond, Fence: 180 * time.Millisecond, Margin: 30 * time.Millisecond,
+		Suspect: 90 * time.Millisecond, Dead: 225 * time.Millisecond, InitDead: 10 * time.Second,
+		AckStale: 80 * time.Millisecond, Fence: 175 * time.Millisecond, Margin: 30 * time.Millisecond,
 		FastPing: 30 * time.Millisecond, LazyPing: time.Second, PingWindow: 95 * time.Millisecond,
 		ProbePause: 30 * time.Millisecond, ProbeAge: 25 * time.Millisecond, Probes: 3,
 		Lease: time.Second, LeaseMargin: 300 * time.Millisecond, Renew: 250 * time.Millisecond,
