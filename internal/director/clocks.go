@@ -16,7 +16,7 @@ func (m *machine) clocks() {
 		silent := m.now.Sub(p.relayed)
 		switch p.state {
 		case Alive:
-			if silent >= m.c.Timings.Suspect {
+			if silent >= m.suspicion(p) {
 				p.state = Suspect
 			}
 		case Suspect:
@@ -34,6 +34,17 @@ func (m *machine) clocks() {
 		case Left, Fenced:
 		}
 	}
+}
+
+// suspicion is the silence that makes a node suspect. What is heard of one through others
+// only is older than what they heard, by up to a heartbeat of theirs: without that it
+// would be suspect, and not, many times a second for as long as it is so.
+func (m *machine) suspicion(p *peer) time.Duration {
+	t := m.c.Timings
+	if p.relayed.Sub(p.clock) < t.Suspect {
+		return t.Suspect
+	}
+	return min(t.Suspect+t.Heartbeat+2*t.Tick, t.Dead)
 }
 
 func (m *machine) die(i int) {
