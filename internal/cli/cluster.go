@@ -270,19 +270,68 @@ func owner(ctx context.Context, client *control.Client, group string) (string, e
 
 func newMaintenance() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "maintenance on|off",
-		Short: "Have this director hand over everything, and take nothing",
-		Long: `With "on" this director hands over each group that another can hold, and takes
-nothing; it keeps what nobody else can hold. That is remembered over restarts,
+		Use:   "maintenance on|off [NODE]",
+		Short: "Have a director hand over everything, and take nothing",
+		Long: `With "on" this director, or NODE, hands over each group that another can hold, and
+takes nothing; it keeps what nobody else can hold. That is remembered over restarts,
 until "off".`,
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Example: "  monitord maintenance on\n  monitord maintenance off dr2",
+		Args: func(c *cobra.Command, args []string) error {
+			if err := cobra.RangeArgs(1, 2)(c, args); err != nil {
+				return err
+			}
+			return cobra.OnlyValidArgs(c, args[:1])
+		},
 		ValidArgs: []string{"on", "off"},
 	}
 	socket := socketFlag(c)
+	wait := c.Flags().Duration("wait", callTimeout, "how long to wait until NODE says that it is so")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return say(c, *socket, control.Command{Command: "maintenance " + args[0]})
+		command := control.Command{Command: "maintenance " + args[0]}
+		if len(args) == 1 {
+			return say(c, *socket, command)
+		}
+		command.Node = args[1]
+		return maintain(c.Context(), c.OutOrStdout(), control.NewClient(*socket), command, *wait)
 	}
 	return c
+}
+
+// maintain has a node told, and waits until it says that it is so.
+func maintain(ctx context.Context, out io.Writer, client *control.Client, command control.Command, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	said, err := client.Command(ctx, command)
+	if err != nil {
+		return err
+	}
+	for {
+		var v daemon.ClusterView
+		err := client.Cluster(ctx, &v)
+		switch {
+		case err == nil && hasIt(v, command):
+			_, err := fmt.Fprintf(out, "%s: %s\n", command.Node, command.Command)
+			return err
+		case err != nil && ctx.Err() == nil:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not say %q: %s", command.Node, command.Command, strings.Join(said, "; "))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// hasIt tells whether a node's maintenance is as it was ordered. This node itself has
+// carried out the command when it was answered.
+func hasIt(v daemon.ClusterView, command control.Command) bool {
+	for _, n := range v.Nodes {
+		if n.Name == command.Node {
+			return n.Self || !n.Stale && n.Maintenance == (command.Command == "maintenance on")
+		}
+	}
+	return false
 }
 
 func newFailback() *cobra.Command {

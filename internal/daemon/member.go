@@ -84,6 +84,11 @@ func (d *daemon) command(ctx context.Context, o control.Command) ([]string, erro
 	if err := d.cluster.knows(command, o); err != nil {
 		return nil, err
 	}
+	if command == director.MaintenanceOn || command == director.MaintenanceOff {
+		if err := d.cluster.hears(ctx, o.Node); err != nil {
+			return nil, err
+		}
+	}
 	d.Log.WithField("group", o.Group).WithField("node", o.Node).Info(o.Command + ", says an operator")
 	return d.cluster.loop.Command(ctx, director.Operator{Command: command, Group: o.Group, Node: o.Node})
 }
@@ -106,6 +111,20 @@ func (c *cluster) knows(command director.Command, o control.Command) error {
 	}
 	if o.Node != "" || command == director.ConfirmFenced {
 		return among("node", o.Node, nodes)
+	}
+	return nil
+}
+
+// hears refuses a command for a node that would not hear of it.
+func (c *cluster) hears(ctx context.Context, node string) error {
+	v, err := c.loop.View(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range v.Nodes {
+		if n.Name == node && !n.Self && n.State != director.Alive.String() && n.State != director.Suspect.String() {
+			return fmt.Errorf("%s is %s and does not hear of it: say it when it is there, or there", node, n.State)
+		}
 	}
 	return nil
 }

@@ -133,6 +133,7 @@ func Step(c Config, s State, e Event) (State, []Action) {
 	for i := range m.s.groups {
 		m.decide(&m.s.groups[i])
 	}
+	m.orders()
 	m.end()
 	return m.s, m.actions
 }

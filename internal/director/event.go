@@ -145,7 +145,9 @@ type (
 	Operator struct {
 		Command Command
 		Group   string // Switchover, FailbackNow, ClearFaults
-		Node    string // Switchover: to whom, empty: the best other. ConfirmFenced: who
+		// Node is for Switchover to whom, empty: the best other; for MaintenanceOn and
+		// MaintenanceOff which node's, empty: this one's; for ConfirmFenced who.
+		Node string
 	}
 
 	// Shutdown (SIGTERM): hand over, say farewell, then Exit is due.

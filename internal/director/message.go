@@ -28,7 +28,24 @@ type Word struct {
 	Gateway    bool
 	GatewayAge time.Duration
 	Digest     string
+	Order      Order
 	Groups     []Claim
+}
+
+// An Order is what an operator said on one node about the maintenance of another, which
+// carries it out once. The zero Order is none.
+type Order struct {
+	Node string
+	On   bool
+	// Seq orders those of one incarnation: each is higher than the one before.
+	Seq uint64
+}
+
+func (o Order) command() Command {
+	if o.On {
+		return MaintenanceOn
+	}
+	return MaintenanceOff
 }
 
 // A Claim is what a node says about one group.

@@ -29,10 +29,7 @@ func (m *machine) operator(e Operator) {
 			m.wish(g, e)
 		}
 	case MaintenanceOn, MaintenanceOff:
-		m.s.maintenance = e.Command == MaintenanceOn
-		m.s.speak = true
-		m.do(SaveMaintenance{On: m.s.maintenance})
-		m.remark(nil, Reason{Code: ReasonAccepted, Detail: e.Command.String()})
+		m.maintain(e)
 	case ClearFaults:
 		if g != nil {
 			g.failures, g.pause = 0, m.now
@@ -41,6 +38,64 @@ func (m *machine) operator(e Operator) {
 	case ConfirmFenced:
 		m.confirm(e.Node)
 	}
+}
+
+// maintain begins or ends maintenance here, or has another node do so.
+func (m *machine) maintain(e Operator) {
+	switch {
+	case e.Node == "" || e.Node == m.c.Self:
+		m.setMaintenance(e.Command, "")
+	case m.c.node(e.Node) < 0:
+		m.remark(nil, about(ReasonTargetUnknown, e.Node))
+	default:
+		// The next message is the first that says so.
+		m.s.order, m.s.orderAt = Order{Node: e.Node, On: e.Command == MaintenanceOn, Seq: m.s.seq + 1}, m.now
+		m.s.speak = true
+		m.remark(nil, Reason{Code: ReasonAccepted, Node: e.Node, Detail: e.Command.String() + " for " + e.Node})
+	}
+}
+
+// setMaintenance is carried out on this node; on is the one where an operator said so.
+func (m *machine) setMaintenance(c Command, on string) {
+	m.s.maintenance = c == MaintenanceOn
+	m.s.speak = true
+	m.do(SaveMaintenance{On: m.s.maintenance})
+	detail := c.String()
+	if on != "" {
+		detail += ", said on " + on
+	}
+	m.remark(nil, detailed(ReasonAccepted, detail))
+}
+
+// obey carries out what an operator said of this node on another one, once: what is said
+// here afterwards is newer, though the order still stands there.
+func (m *machine) obey(i int, o Order) {
+	p := &m.s.peers[i]
+	if o.Node != m.c.Self || o.Seq <= p.obeyed {
+		return
+	}
+	p.obeyed = o.Seq
+	if o.On == m.s.maintenance {
+		return
+	}
+	m.setMaintenance(o.command(), m.name(i))
+}
+
+// orders follows up what an operator wished here of another node.
+func (m *machine) orders() {
+	o := m.s.order
+	if o.Node == "" || m.s.seq < o.Seq {
+		return
+	}
+	p := &m.s.peers[m.c.node(o.Node)]
+	switch {
+	case p.known && p.word.Maintenance == o.On:
+	case m.tick && m.now.Sub(m.s.orderAt) > m.c.Timings.Request:
+		m.remark(nil, Reason{Code: ReasonRequestTimeout, Node: o.Node, Detail: o.command().String()})
+	default:
+		return
+	}
+	m.s.order = Order{}
 }
 
 // wish begins a switchover: the owner will carry it out, or say why not.

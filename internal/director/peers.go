@@ -195,6 +195,7 @@ func (m *machine) said(i int, seq uint64, w Word, at Instant) {
 	}
 	old, known := *p, p.known
 	p.word, p.wordAt, p.wordOf, p.known = w, at, seq, true
+	m.obey(i, w.Order)
 	if known && w.Gateway && !old.word.Gateway {
 		m.doubtAll() // it was cut off, and so may be those whom our announcements did not reach
 	}

@@ -221,7 +221,10 @@ func (a *auditor) message() director.Message {
 	}
 	return director.Message{
 		From: "b", Incarnation: 1, Seq: a.seq, Sent: director.Instant(a.seq), Answer: rapid.Bool().Draw(a.t, "answer"),
-		Word:  director.Word{Gateway: rapid.Bool().Draw(a.t, "gateway"), Groups: []director.Claim{claim}},
+		Word: director.Word{
+			Gateway: rapid.Bool().Draw(a.t, "gateway"), Maintenance: rapid.Bool().Draw(a.t, "maintenance"), Groups: []director.Claim{claim},
+			Order: rapid.SampledFrom([]director.Order{{}, {}, {Node: "a", On: true, Seq: a.seq}, {Node: "a", Seq: a.seq / 2}, {Node: "z", Seq: a.seq}}).Draw(a.t, "order"),
+		},
 		Hears: []director.Hear{a.heard},
 	}
 }

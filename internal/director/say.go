@@ -14,7 +14,7 @@ func (m *machine) word() Word {
 	s := &m.s
 	w := Word{
 		Leaving: s.farewell, Maintenance: s.maintenance, Gateway: s.reached && !s.lost && s.carrier, GatewayAge: -1,
-		Digest: m.c.Digest, Groups: make([]Claim, len(s.groups)),
+		Digest: m.c.Digest, Order: s.order, Groups: make([]Claim, len(s.groups)),
 	}
 	for _, g := range s.gateways {
 		if age := m.now.Sub(g.answeredAt); g.answered && (w.GatewayAge < 0 || age < w.GatewayAge) {

@@ -80,6 +80,8 @@ type State struct {
 
 	carrier     bool
 	maintenance bool
+	order       Order   // an operator's, about another node; it stands until that has it
+	orderAt     Instant // since when
 	leaving     bool    // Shutdown came: everything is handed over, nothing taken
 	farewell    bool    // nothing is held: the farewell is being said
 	farewellAt  Instant // since when
@@ -141,6 +143,7 @@ type peer struct {
 	wordOf uint64  // the Seq of the message
 	known  bool    // there was a word of this incarnation
 	hears  []Hear  // whom it hears
+	obeyed uint64  // the Seq of its last order that was carried out here
 
 	links [4]link
 

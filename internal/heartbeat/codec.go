@@ -48,6 +48,8 @@ const (
 	wordLeaving = 1 << iota
 	wordMaintenance
 	wordGateway
+	wordOrder
+	wordOrderOn
 )
 
 const messageAnswer = 1
@@ -91,7 +93,7 @@ func Fit(nodes, groups []string) (size int, onePacket bool, err error) {
 		}
 	}
 	const much = 1 << 20 // of epochs
-	word := director.Word{GatewayAge: time.Hour, Digest: strings.Repeat("x", 64)}
+	word := director.Word{GatewayAge: time.Hour, Digest: strings.Repeat("x", 64), Order: director.Order{Node: longest, Seq: 1 << 40}}
 	for _, g := range groups {
 		word.Groups = append(word.Groups, director.Claim{
 			Group: g, Epoch: much, Priority: 100, Renewed: time.Second, Leave: longest, LeaveEpoch: much, To: longest, Request: longest,
@@ -186,8 +188,14 @@ func (e *encoder) word(w director.Word, detail int) {
 	e.body = append(e.body, flag(w.Leaving, wordLeaving))
 	e.flag(w.Maintenance, wordMaintenance)
 	e.flag(w.Gateway, wordGateway)
+	e.flag(w.Order != (director.Order{}), wordOrder)
+	e.flag(w.Order.On, wordOrderOn)
 	e.time(w.GatewayAge)
 	e.string(w.Digest)
+	if w.Order != (director.Order{}) {
+		e.string(w.Order.Node)
+		e.uint(w.Order.Seq)
+	}
 	e.uint(uint64(len(w.Groups)))
 	for _, c := range w.Groups {
 		e.claim(c, detail)
@@ -356,15 +364,23 @@ func (d *decoder) message() director.Message {
 }
 
 func (d *decoder) word() director.Word {
-	flags := d.byte(wordLeaving | wordMaintenance | wordGateway)
+	flags := d.byte(wordLeaving | wordMaintenance | wordGateway | wordOrder | wordOrderOn)
 	w := director.Word{
 		Leaving: flags&wordLeaving != 0, Maintenance: flags&wordMaintenance != 0, Gateway: flags&wordGateway != 0,
-		GatewayAge: d.time(), Digest: d.string(),
+		GatewayAge: d.time(), Digest: d.string(), Order: d.order(flags),
 	}
 	for range d.count(maxClaims, "groups") {
 		w.Groups = append(w.Groups, d.claim())
 	}
 	return w
+}
+
+// order is there if the flags say so.
+func (d *decoder) order(flags byte) director.Order {
+	if flags&wordOrder == 0 {
+		return director.Order{}
+	}
+	return director.Order{On: flags&wordOrderOn != 0, Node: d.string(), Seq: d.uint()}
 }
 
 func (d *decoder) claim() director.Claim {

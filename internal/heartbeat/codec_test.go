@@ -37,6 +37,7 @@ var (
 	})
 	anyWord = rapid.Custom(func(t *rapid.T) director.Word {
 		return director.Word{
+			Order:   rapid.SampledFrom([]director.Order{{}, {Node: "dr2", Seq: 7}, {Node: "dr1", On: true, Seq: 1 << 60}, {On: true}}).Draw(t, "order"),
 			Leaving: rapid.Bool().Draw(t, "leaving"), Maintenance: rapid.Bool().Draw(t, "maintenance"), Gateway: rapid.Bool().Draw(t, "gateway"),
 			GatewayAge: anyDuration.Draw(t, "age"), Digest: anyText.Draw(t, "digest"), Groups: some(rapid.SliceOfN(anyClaim, 0, 3).Draw(t, "groups")),
 		}
