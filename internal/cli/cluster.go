@@ -21,8 +21,8 @@ func newCluster() *cobra.Command {
 		Use:   "cluster",
 		Short: "Show the directors, their links, and who holds which group",
 		Long: `Show what this director knows: the other nodes with the links to them, the gateway,
-and who holds each group since when and why. What a node that is gone said last is
-shown as stale.`,
+the guards that work now, and who holds each group since when and why. What a node that
+is gone said last is shown as stale.`,
 		Example: "  monitord cluster\n  monitord cluster --json | jq '.groups[].owner'",
 		Args:    cobra.NoArgs,
 	}
@@ -50,8 +50,14 @@ func showCluster(ctx context.Context, out io.Writer, socket string, asJSON bool)
 	if err := client.Cluster(ctx, &v); err != nil {
 		return err
 	}
+	printClusterView(out, v)
+	return nil
+}
+
+func printClusterView(out io.Writer, v daemon.ClusterView) {
 	printNodes(out, v)
 	printLinks(out, v)
+	printGuards(out, v.Guards)
 	for _, g := range v.Groups {
 		printGroup(out, g)
 	}
@@ -59,7 +65,6 @@ func showCluster(ctx context.Context, out io.Writer, socket string, asJSON bool)
 	for _, p := range v.Problems {
 		fmt.Fprintf(out, "\nproblem: %s\n", p)
 	}
-	return nil
 }
 
 // shownEvents is how many of the last events people are shown; --json has all.
@@ -165,6 +170,31 @@ func printLinks(out io.Writer, v daemon.ClusterView) {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.Node, l.State, heard, latency)
 	}
 	_ = table.Flush()
+}
+
+// printGuards names those that count now, those that should, and those that there are not,
+// which "monitord check" explains.
+func printGuards(out io.Writer, guards []daemon.GuardView) {
+	var live, absent []string
+	for _, g := range guards {
+		switch {
+		case g.Live:
+			live = append(live, g.Name)
+		case !g.Configured:
+			absent = append(absent, g.Name)
+		}
+	}
+	if len(guards) > 0 {
+		fmt.Fprintf(out, "\nguards: %s\n", strings.Join(live, ", "))
+	}
+	for _, g := range guards {
+		if g.Configured && !g.Live {
+			fmt.Fprintf(out, "  %s DOES NOT WORK: %s\n", g.Name, g.Detail)
+		}
+	}
+	if len(absent) > 0 {
+		fmt.Fprintf(out, "  not configured: %s\n", strings.Join(absent, ", "))
+	}
 }
 
 func printGroup(out io.Writer, g takeover.GroupView) {

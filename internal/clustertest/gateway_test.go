@@ -94,6 +94,7 @@ func TestEndToEndAllGatewaysGone(t *testing.T) {
 		down := netif.Boottime()
 		s.must(s.Gateway(t.Context(), false))
 		s.eventually("dr1 knows", func() bool { v, err := s.view("dr1"); return err == nil && !v.Connected })
+		s.eventually("people see which guard is missing", func() bool { return s.shown("dr1", "gateway DOES NOT WORK: the gateway does not answer") })
 		pass(time.Second)
 		s.must(s.Gateway(t.Context(), true))
 		s.served("dr1")

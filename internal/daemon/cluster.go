@@ -184,7 +184,7 @@ func openBeats(site *config.Cluster, incarnation uint64, version string, log log
 			return nil, fmt.Errorf("[cluster] relay: %w", err)
 		}
 		if relay != nil {
-			s.Relays = []heartbeat.Relay{{Name: "gateway", Link: relay}}
+			s.Relays = []heartbeat.Relay{{Name: relayName, Link: relay}}
 		}
 	}
 	beats, err := heartbeat.Open(s)

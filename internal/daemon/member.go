@@ -17,6 +17,8 @@ import (
 type ClusterView struct {
 	takeover.View
 	Links []LinkView `json:"links"`
+	// Guards are what keeps two directors from holding one address.
+	Guards []GuardView `json:"guards"`
 	// Problems are why gateways cannot be pinged at all.
 	Problems []string `json:"problems,omitempty"`
 	// Events are the last ones, oldest first.
@@ -27,7 +29,7 @@ type ClusterView struct {
 type LinkView struct {
 	Node  string `json:"node"`
 	Name  string `json:"name"`
-	State string `json:"state"` // up, deaf (it does not hear this node) or down
+	State string `json:"state"` // up, one way only (it does not hear this node) or down
 	// Heard is how many seconds ago something came over it, negative: never.
 	Heard float64 `json:"heard_seconds"`
 	// Latency is there and back, 0: not measured.
@@ -62,6 +64,7 @@ func (d *daemon) clusterView(ctx context.Context) (any, error) {
 			v.Problems = append(v.Problems, fmt.Sprintf("gateway %s: %v", gateway, problem))
 		}
 	}
+	v.Guards = guardsNow(d.cluster.site, v)
 	return v, nil
 }
 
