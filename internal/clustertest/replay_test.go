@@ -59,6 +59,23 @@ func (e *ear) heartbeats(from net.IP, count int) (frames [][]byte) {
 	return frames
 }
 
+// pieces tells whether a packet from an address comes in pieces.
+func (e *ear) pieces(from net.IP) bool {
+	buffer := make([]byte, 2048)
+	for range 10000 {
+		n, _, err := unix.Recvfrom(e.socket, buffer, 0)
+		if err != nil {
+			return false
+		}
+		f := buffer[:n]
+		const more, offset = 0x2000, 0x1fff // RFC 791
+		if n > 34 && f[14]>>4 == 4 && net.IP(f[26:30]).Equal(from) && binary.BigEndian.Uint16(f[20:22])&(more|offset) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // send puts a frame on the wire, from the own hardware address: the switch learns no
 // other.
 func (e *ear) send(frame []byte, own net.HardwareAddr) error {

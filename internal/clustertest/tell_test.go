@@ -97,3 +97,45 @@ func TestEndToEndFailureDuringFailover(t *testing.T) {
 		t.Errorf("told: %q", got)
 	}
 }
+
+// TestEndToEndTransitionsAreMailed: people get a mail of each transition, from the
+// director that it is about, with its reason and for how long nobody held the group.
+func TestEndToEndTransitionsAreMailed(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	program := filepath.Join(folder, "sendmail")
+	script := fmt.Sprintf("#!/bin/sh\nname=%s/$(uname -n).$$\ncat >$name.new && mv $name.new $name.mail\n", folder)
+	if err := writeProgram(program, script); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, lab.Settings{}, replaced(t, "[[group]]\n", fmt.Sprintf("[[group]]\nalert = [{ type = \"mail\", to = [\"ops@example.org\"], sendmail = %q }]\n", program)))
+	mailed := func(node string, words ...string) {
+		t.Helper()
+		s.eventually(fmt.Sprintf("a mail of %s says %q", node, words), func() bool {
+			files, _ := filepath.Glob(folder + "/" + node + ".*.mail") // the pattern is right
+			for _, file := range files {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				has := true
+				for _, w := range append(words, "ops@example.org") {
+					has = has && strings.Contains(string(text), w)
+				}
+				if has {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	s.begins()
+	mailed("dr1", "dr1 is active")
+	s.must(s.Kill9(t.Context(), "dr1"))
+	s.owned("dr2")
+	mailed("dr2", "dr2 is active, was standby", "the kernel holds the address", "time without owner: ")
+	s.must(s.Start("dr1"))
+	s.eventually("dr1 stands by", func() bool { return s.role("dr1") == "standby" })
+	s.stop("dr2")
+	mailed("dr2", "dr2 is stopped", "this daemon ends")
+}

@@ -3,6 +3,7 @@
 package clustertest
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -163,22 +164,28 @@ func TestEndToEndFlapping(t *testing.T) {
 	s.outage(lab.Client, calm, noise)
 }
 
-// TestEndToEndSmallMTU: heartbeats are longer than a packet may be; 576 is IPv4's
-// least, 1280 IPv6's.
+// small has the common network carry packets of so many bytes at most.
+func (s *site) small(mtu int) {
+	s.t.Helper()
+	for _, machine := range []string{"dr1", "dr2", "gateway"} {
+		s.must(s.Within(machine, func() error {
+			link, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return err
+			}
+			return netlink.LinkSetMTU(link, mtu)
+		}))
+	}
+}
+
+// TestEndToEndSmallMTU: packets may be no longer than must be; 576 is IPv4's least, 1280
+// IPv6's.
 func TestEndToEndSmallMTU(t *testing.T) {
 	for _, mtu := range []int{1280, 576} {
 		t.Run(map[int]string{1280: "1280", 576: "576"}[mtu], func(t *testing.T) {
 			t.Parallel()
 			s := open(t, lab.Settings{})
-			for _, machine := range []string{"dr1", "dr2", "gateway"} {
-				s.must(s.Within(machine, func() error {
-					link, err := netlink.LinkByName("eth0")
-					if err != nil {
-						return err
-					}
-					return netlink.LinkSetMTU(link, mtu)
-				}))
-			}
+			s.small(mtu)
 			s.begins()
 			parted := netif.Boottime()
 			s.must(s.Partition(t.Context(), "dr1", "dr2"))
@@ -196,4 +203,33 @@ func TestEndToEndSmallMTU(t *testing.T) {
 			s.served("dr1")
 		})
 	}
+}
+
+// TestEndToEndHeartbeatsInPieces: heartbeats about many groups are longer than a packet
+// may be, and go in pieces.
+func TestEndToEndHeartbeatsInPieces(t *testing.T) {
+	t.Parallel()
+	groups := ownResource
+	for i := range 20 {
+		groups += fmt.Sprintf("\n[[group]]\nname = \"more%d\"\n  [[group.resource]]\n  type = \"vip\"\n  address = \"10.7.0.%d\"\n  device = \"eth0\"\n", i, 101+i)
+	}
+	s := open(t, lab.Settings{}, replaced(t, ownResource, groups))
+	s.small(576)
+	e := s.ear("dr2")
+	s.begins()
+	if !e.pieces(net.IPv4(10, 7, 0, 11)) {
+		t.Error("no packet of dr1 came in pieces")
+	}
+	began := netif.Boottime()
+	pass(2 * time.Second)
+	s.still(began, "dr1")
+	s.outage(lab.Client, began, noise)
+	planned := netif.Boottime()
+	s.must(s.Switchover(t.Context(), "dr2"))
+	s.owned("dr2")
+	s.served("dr2")
+	s.outage(lab.Client, planned, s.bound(director.Planned))
+	s.must(s.Pull(t.Context(), "dr2"))
+	s.owned("dr1")
+	s.served("dr1")
 }

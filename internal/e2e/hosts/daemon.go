@@ -157,6 +157,14 @@ func (d *Daemon) Stop(t testing.TB) {
 // Kill ends the daemon as a crash would (SIGKILL) and waits.
 func (d *Daemon) Kill() { _ = d.end(syscall.SIGKILL) }
 
+// Leave ends the daemon so that the next process goes on where it was (SIGUSR2), and waits.
+func (d *Daemon) Leave(t testing.TB) {
+	t.Helper()
+	if err := d.end(syscall.SIGUSR2); err != nil {
+		t.Fatalf("monitord in %s ended: %v", d.host.Name, err)
+	}
+}
+
 // Pause stops the daemon where it stands, as a machine that hangs would.
 func (d *Daemon) Pause() error { return d.running.Signal(syscall.SIGSTOP) }
 
