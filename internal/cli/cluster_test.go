@@ -39,9 +39,11 @@ func aView() daemon.ClusterView {
 			{Node: "web2", Name: "link 1", State: "down", Heard: -1},
 		},
 		Guards: []daemon.GuardView{
-			{Name: "lease", Configured: true, Live: true}, {Name: "wire", Configured: true, Live: true},
+			{Name: "lease", Configured: true, Live: true},
+			{Name: "wire", Configured: true, Live: true},
 			{Name: "relay", Configured: true, Detail: "no heartbeat comes through the gateway"},
-			{Name: "stonith"}, {Name: "watchdog"},
+			{Name: "stonith"},
+			{Name: "watchdog"},
 		},
 		Events: []daemon.ClusterEvent{
 			{Time: at, Kind: "transition", Group: "web", From: "acquiring", To: "active", Reason: "the kernel holds the address", Without: 0.1151},

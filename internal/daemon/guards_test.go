@@ -17,7 +17,9 @@ func TestLostGuards(t *testing.T) {
 				{Name: "dr1", Self: true}, {Name: "dr2", State: "alive"}, {Name: "web1", State: "alive", Witness: true},
 			}},
 			Links: []LinkView{
-				{Node: "dr2", Name: "lan", State: "up"}, {Node: "dr2", Name: "cross", State: "up"}, {Node: "dr2", Name: "gateway", State: "up"},
+				{Node: "dr2", Name: "lan", State: "up"},
+				{Node: "dr2", Name: "cross", State: "up"},
+				{Node: "dr2", Name: "gateway", State: "up"},
 				{Node: "web1", Name: "lan", State: "up"},
 			},
 		}
