@@ -137,7 +137,7 @@ func checks(t *testing.T, count int, script string) edit {
 // TestEndToEndCheckLoad: monitors that use up every processor, on both directors, are no
 // reason to move. Nothing else runs beside it.
 func TestEndToEndCheckLoad(t *testing.T) {
-	busy := checks(t, 8*runtime.NumCPU(), "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")
+	busy := checks(t, 4*runtime.NumCPU(), "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
 	s := open(t, lab.Settings{}, busy)
 	s.begins()
 	began := netif.Boottime()
