@@ -91,8 +91,12 @@ type (
 		Detail string
 	}
 
-	// LeaseGone is when the kernel says that the address went away, without Drop.
-	LeaseGone struct{ Group string }
+	// LeaseGone is when the kernel says that the address went away, without Drop. Of
+	// several addresses one is enough; Left: others are still there.
+	LeaseGone struct {
+		Group string
+		Left  bool
+	}
 
 	// Found comes once for each group after [Start], before anything else about it:
 	// what an earlier process left. Held: the address is there, and its lease has

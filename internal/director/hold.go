@@ -153,7 +153,7 @@ func (m *machine) lease(what What) {
 		}
 	case LeaseGone:
 		if g := m.groupOf(e.Group); g != nil && g.address && !g.setting && !g.dropping {
-			m.leaseGone(g)
+			m.leaseGone(g, e.Left)
 		}
 	}
 }
@@ -187,9 +187,10 @@ func (m *machine) leaseSet(g *group, e LeaseSet) {
 }
 
 // leaseGone: within the gap limit the kernel does not remove an address, so somebody
-// else did. It is put back where nobody can have taken it since.
-func (m *machine) leaseGone(g *group) {
-	g.address = false
+// else did. It is put back where nobody can have taken it since. What is left of several
+// addresses has to be dropped like all of them before anybody is told that they are free.
+func (m *machine) leaseGone(g *group, left bool) {
+	g.address = left
 	if g.role != Active {
 		return
 	}

@@ -256,6 +256,8 @@ func (w *world) command(words []string) error {
 	case "remove": // somebody removes the address by hand
 		delete(n.leases, rest[1])
 		w.give(n, director.LeaseGone{Group: rest[1]})
+	case "remove-one": // one of several: the others are left
+		w.give(n, director.LeaseGone{Group: rest[1], Left: true})
 	case "stranger", "stranger-leaves": // a machine that is no director answers for all addresses
 		w.stranger = verb == "stranger"
 	case "foreign":

@@ -436,3 +436,35 @@ func TestAnswerIsNotCrowdedOut(t *testing.T) {
 		t.Errorf("handed over: %d answers, want 1, and %d claims of 300", answers, claims)
 	}
 }
+
+// Of several addresses that went some are left: they have to be dropped.
+func TestSomeOfSeveralAddressesWent(t *testing.T) {
+	for name, c := range map[string]struct {
+		held [2]bool
+		want []director.What
+	}{
+		"none":  {[2]bool{true, true}, nil},
+		"one":   {[2]bool{false, true}, []director.What{director.LeaseGone{Group: "web", Left: true}}},
+		"other": {[2]bool{true, false}, []director.What{director.LeaseGone{Group: "web", Left: true}}},
+		"all":   {[2]bool{false, false}, []director.What{director.LeaseGone{Group: "web"}}},
+	} {
+		var s said
+		var all []Address
+		for i, held := range c.held {
+			prefix := netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(100 + i)}), 32)
+			all = append(all, &foundAddress{slowAddress{prefix: prefix, held: held}})
+		}
+		l := newLane(Group{Name: "web", Addresses: all}, netif.Boottime, s.say)
+		l.do(t.Context(), laneJob{kind: look})
+		if !slices.Equal(s.all, c.want) {
+			t.Errorf("%s: handed over %+v, want %+v", name, s.all, c.want)
+		}
+	}
+}
+
+// A foundAddress is found while it is held.
+type foundAddress struct{ slowAddress }
+
+func (a *foundAddress) Found(context.Context) (netif.Found, error) {
+	return netif.Found{Held: a.held}, nil
+}

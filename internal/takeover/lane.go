@@ -132,8 +132,8 @@ func (l *lane) do(ctx context.Context, j laneJob) {
 		err := removeAll(ctx, l.addresses)
 		l.say(director.Dropped{Group: l.group, OK: err == nil, Detail: text(err)})
 	case look:
-		if l.gone(ctx) {
-			l.say(director.LeaseGone{Group: l.group})
+		if gone, left := l.gone(ctx); gone {
+			l.say(director.LeaseGone{Group: l.group, Left: left})
 		}
 	}
 }
@@ -160,10 +160,16 @@ func (l *lane) takeBack(ctx context.Context) error {
 	return removeAll(ctx, l.addresses)
 }
 
-// gone tells whether an address is certainly not there.
-func (l *lane) gone(ctx context.Context) bool {
+// gone tells whether an address is certainly not there, and whether another one is.
+func (l *lane) gone(ctx context.Context) (gone, left bool) {
 	all, err := find(ctx, l.addresses)
-	return err == nil && slices.ContainsFunc(all, func(f netif.Found) bool { return !f.Held })
+	if err != nil {
+		return false, true
+	}
+	for _, f := range all {
+		gone, left = gone || !f.Held, left || f.Held
+	}
+	return gone, left
 }
 
 func text(err error) string {
