@@ -264,6 +264,9 @@ func (m *machine) announce(g *group) {
 	if m.c.Groups[g.index].Bare || !g.address || g.setting && g.renewed == g.tried {
 		return // not there yet
 	}
+	if !m.c.without(LeaseCheck) && m.now.Sub(g.renewed) > t.GapLimit {
+		return // nor any more, perhaps: this daemon stood still, and lets go on the next tick
+	}
 	due := false
 	for g.announced < len(t.Announce) && m.now.Sub(g.announceAt) >= t.Announce[g.announced] {
 		g.announced++

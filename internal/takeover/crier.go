@@ -14,6 +14,10 @@ const (
 	// hundreds of addresses in one go has the last of them dropped.
 	criesAtOnce = 64
 	criesPause  = time.Millisecond
+	// criesLast is for how long announcements may wait for their turn, which comes within
+	// a few milliseconds. After a pause of this process another director may have the
+	// addresses: it is shorter than any lease.
+	criesLast = 500 * time.Millisecond
 )
 
 // A crier announces addresses. The first go out at once, from the loop's own thread,
@@ -25,8 +29,9 @@ type crier struct {
 	mu     sync.Mutex // protects what follows, and that nothing is announced after hush
 	groups []int      // those with something to be announced, in turn
 	due    map[int][]cry
-	began  time.Duration // of the pause that runs
-	cried  int           // in it
+	since  map[int]time.Duration // when they became due
+	began  time.Duration         // of the pause that runs
+	cried  int                   // in it
 }
 
 // A cry is an address to be announced.
@@ -36,7 +41,7 @@ type cry struct {
 }
 
 func newCrier(clock func() time.Duration) *crier {
-	return &crier{clock: clock, wake: make(chan struct{}, 1), due: map[int][]cry{}}
+	return &crier{clock: clock, wake: make(chan struct{}, 1), due: map[int][]cry{}, since: map[int]time.Duration{}}
 }
 
 // announce announces all of a group's addresses. What is not over yet of the last time
@@ -44,10 +49,11 @@ func newCrier(clock func() time.Duration) *crier {
 func (c *crier) announce(group int, all []cry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.due[group]) > 0 || len(all) == 0 {
+	now := c.clock()
+	if len(c.due[group]) > 0 && now-c.since[group] <= criesLast || len(all) == 0 {
 		return
 	}
-	c.groups, c.due[group] = append(c.groups, group), all
+	c.groups, c.due[group], c.since[group] = append(c.groups, group), all, now
 	if !c.some() {
 		return
 	}
@@ -90,12 +96,13 @@ func (c *crier) run(ctx context.Context) {
 
 // some announces as many as may be now, and tells whether some are left. With mu held.
 func (c *crier) some() bool {
-	if now := c.clock(); now-c.began >= criesPause {
+	now := c.clock()
+	if now-c.began >= criesPause {
 		c.began, c.cried = now, 0
 	}
 	for len(c.groups) > 0 {
 		group := c.groups[0]
-		for len(c.due[group]) > 0 {
+		for len(c.due[group]) > 0 && now-c.since[group] <= criesLast {
 			if c.cried == criesAtOnce {
 				return true
 			}

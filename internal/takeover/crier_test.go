@@ -76,3 +76,31 @@ func TestAnnouncementsHaveAPace(t *testing.T) {
 		<-over
 	})
 }
+
+// After a pause of the process another director may have what was being announced.
+func TestAnnouncementsEndWithAPause(t *testing.T) {
+	w := &loudWire{at: map[time.Duration]int{}, of: map[netip.Addr]int{}}
+	now := time.Hour
+	c := newCrier(func() time.Duration { return now })
+	var all []cry
+	for i := range 200 {
+		all = append(all, cry{w, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})})
+	}
+	c.announce(0, all)
+	now += 10 * time.Second
+	if more := c.some(); more || len(w.of) != criesAtOnce {
+		t.Errorf("%d addresses were announced, want the %d before the pause; there are more: %t", len(w.of), criesAtOnce, more)
+	}
+	for range 2 { // the second time nobody has had a look at what is left
+		now += 10 * time.Second
+		clear(w.of)
+		c.announce(0, all)
+		for c.some() {
+			now += criesPause
+		}
+		if len(w.of) != 200 {
+			t.Errorf("held again, %d addresses were announced, want 200", len(w.of))
+		}
+		c.announce(0, all)
+	}
+}
