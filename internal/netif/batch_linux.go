@@ -134,20 +134,21 @@ func again(call func() error) error {
 	}
 }
 
-// request is one about an address of a device.
-func request(kind, flags int, index int, p netip.Prefix) *nl.NetlinkRequest {
+// request is one about an address of a device. The network is that of the address, or of
+// the other end if there is one.
+func request(kind, flags int, index int, address netip.Addr, network netip.Prefix) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(kind, flags)
-	message := nl.NewIfAddrmsg(familyOf(p.Addr()))
-	message.Index, message.Prefixlen = uint32(index), uint8(p.Bits()) //nolint:gosec // both are small
+	message := nl.NewIfAddrmsg(familyOf(address))
+	message.Index, message.Prefixlen = uint32(index), uint8(network.Bits()) //nolint:gosec // both are small
 	r.AddData(message)
-	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
-	r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, p.Addr().AsSlice()))
+	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, address.AsSlice()))
+	r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, network.Addr().AsSlice()))
 	return r
 }
 
 // hold is the request for a lease.
 func (l Lease) hold(index int) *nl.NetlinkRequest {
-	r := request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, index, l.Prefix)
+	r := request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, index, l.Prefix.Addr(), l.Prefix)
 	flags := uint32(unix.IFA_F_NOPREFIXROUTE)
 	info := nl.IfaCacheInfo{IfaCacheinfo: unix.IfaCacheinfo{Valid: uint32(l.Lifetime / time.Second)}}
 	if l.Prefix.Addr().Is4() {
@@ -272,29 +273,52 @@ func ReleaseAll(ctx context.Context, all []Lease) error {
 	for _, l := range all {
 		wanted[l.Prefix.Addr().Unmap()] = l.Device
 		if index := found[l.Device]; index != 0 {
-			usual = append(usual, place{index, l.Device, l.Prefix})
+			usual = append(usual, place{index, l.Device, l.Prefix.Addr(), l.Prefix})
 		}
 	}
 	failed := remove(ctx, usual)
-	here, err := Addresses(ctx)
-	if err != nil {
-		return errors.Join(failed, fmt.Errorf("remove %s: %w", listed(all), err))
+	more, err := left(ctx, wanted)
+	if err != nil || len(more) == 0 {
+		return errors.Join(failed, err)
 	}
-	var left []place
-	for _, a := range here {
-		device, ours := wanted[a.Prefix.Addr()]
-		if ours && (a.Device == device || a.Valid != Forever) {
-			left = append(left, place{a.Index, a.Device, a.Prefix})
-		}
+	failed = errors.Join(failed, remove(ctx, more))
+	// The kernel says alike of what is gone and of what it does not find as it was described.
+	more, err = left(ctx, wanted)
+	var there []error
+	for _, p := range more {
+		there = append(there, fmt.Errorf("remove address %s from %s: it is still there", p.address, p.device))
 	}
-	return errors.Join(failed, remove(ctx, left))
+	return errors.Join(failed, err, few(there))
 }
 
-// A place is where an address is.
+// A place is where an address is, and on which network, see request.
 type place struct {
-	index  int
-	device string
-	prefix netip.Prefix
+	index   int
+	device  string
+	address netip.Addr
+	network netip.Prefix
+}
+
+// left is where addresses are that should be gone from a device each, and from any other
+// that has them on a lease: with a network of whatever length, or with another end.
+func left(ctx context.Context, wanted map[netip.Addr]string) ([]place, error) {
+	here, err := Addresses(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("remove addresses: %w", err)
+	}
+	var all []place
+	for _, a := range here {
+		device, ours := wanted[a.Prefix.Addr()]
+		if !ours || a.Device != device && a.Valid == Forever {
+			continue
+		}
+		network := a.Prefix
+		if a.Peer.IsValid() {
+			network = a.Peer
+		}
+		all = append(all, place{a.Index, a.Device, a.Prefix.Addr(), network})
+	}
+	return all, nil
 }
 
 // remove removes what may be there.
@@ -304,13 +328,13 @@ func remove(ctx context.Context, all []place) error {
 	}
 	requests := make([]*nl.NetlinkRequest, len(all))
 	for i, p := range all {
-		requests[i] = request(unix.RTM_DELADDR, 0, p.index, p.prefix)
+		requests[i] = request(unix.RTM_DELADDR, 0, p.index, p.address, p.network)
 	}
 	var failed []error
 	err := batched(ctx, func(b *batch) error {
 		for i, err := range b.make(requests, ctx.Err) {
 			if err != nil && !errors.Is(err, ErrMissing) {
-				failed = append(failed, fmt.Errorf("remove address %s from %s: %w", all[i].prefix, all[i].device, err))
+				failed = append(failed, fmt.Errorf("remove address %s from %s: %w", all[i].address, all[i].device, err))
 			}
 		}
 		return nil

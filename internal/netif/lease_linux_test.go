@@ -226,6 +226,47 @@ func TestRelease(t *testing.T) {
 	})
 }
 
+// An address with another end (ip addr add A peer B) is removed like any other: the kernel
+// finds it by the network of the other end, and says of others what it says of what is gone.
+func TestReleaseWithAnotherEnd(t *testing.T) {
+	netiftest.New(t).Do(func(ctx context.Context) error {
+		device, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		for address, end := range map[string]string{"192.0.2.1/32": "198.51.100.7/32", "192.0.2.2/32": "198.51.100.7/24", "fd00::1/128": "fd00:1::7/64"} {
+			for _, valid := range []int{0, 60} {
+				a, err := netlink.ParseAddr(address)
+				if err != nil {
+					return err
+				}
+				other, err := netlink.ParseAddr(end)
+				if err != nil {
+					return err
+				}
+				a.Peer, a.ValidLft = other.IPNet, valid
+				if err := netlink.AddrAdd(device, a); err != nil {
+					return err
+				}
+				own := netip.MustParsePrefix(address).Addr()
+				if err := netif.Release(ctx, "lo", own); err != nil {
+					t.Errorf("release %s: %v", address, err)
+				}
+				here, err := netif.Addresses(ctx)
+				if err != nil {
+					return err
+				}
+				for _, h := range here {
+					if h.Prefix.Addr() == own {
+						t.Errorf("released: still %+v", h)
+					}
+				}
+			}
+		}
+		return nil
+	})
+}
+
 // What Find says is left is never too much, and hardly too little, at any moment of
 // a second.
 func TestFind(t *testing.T) {
