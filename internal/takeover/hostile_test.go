@@ -468,3 +468,35 @@ type foundAddress struct{ slowAddress }
 func (a *foundAddress) Found(context.Context) (netif.Found, error) {
 	return netif.Found{Held: a.held}, nil
 }
+
+// A roadless device has no route to a gateway now.
+type roadless struct{ fakeWires }
+
+func (roadless) OnLink(context.Context, string, []netip.Addr) []netip.Addr { return nil }
+
+// A device that was removed and is back gets its route a moment after its wire: what is
+// asked until then is proved by nothing less than before.
+func TestWireOfADeviceThatIsBackIsProvedNoEasier(t *testing.T) {
+	one := &slowAddress{prefix: netip.MustParsePrefix("192.0.2.100/32")}
+	wires := fakeWires{&host{}}
+	l := New(Settings{
+		Director: director.Config{Gateways: []string{"192.0.2.1"}},
+		Groups:   []Group{{Name: "web", Addresses: []Address{one}}}, Wires: deafWires{wires},
+	})
+	p := l.ports
+	p.find(t.Context())
+	device := p.byName["eth0"]
+	p.openWire(t.Context(), device)
+	p.closeWire(device)
+	l.o.Wires = deafWires{roadless{wires}}
+	p.openWire(t.Context(), device)
+	p.probe(0, director.Probe{ID: 1})
+	if e, ok := l.queue.take(); ok {
+		t.Errorf("handed over: %+v, before a gateway answered", e.what)
+	}
+}
+
+// A deafWires has wires that hear nothing.
+type deafWires struct{ Wires }
+
+func (deafWires) Open(context.Context, string) (Wire, error) { return &deafWire{}, nil }

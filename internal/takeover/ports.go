@@ -354,7 +354,10 @@ func (p *ports) openWire(ctx context.Context, t *port) <-chan netif.Sighting {
 	_ = w.Refresh(ctx) // it is repeated
 	gateways := p.loop.o.Wires.OnLink(ctx, t.device, p.loop.gateways())
 	p.mu.Lock()
-	t.wire, t.gateways = w, gateways
+	t.wire = w
+	if len(gateways) > 0 { // A device that is back may get its route a moment later, see refresh.
+		t.gateways = gateways
+	}
 	p.mu.Unlock()
 	return w.Heard()
 }
