@@ -35,7 +35,7 @@ type SightingKind int
 // The kinds.
 const (
 	// Answered: somebody has the address of a question of the last second. ID is
-	// that of the last question about it.
+	// that of the last question about it that was asked before this came.
 	Answered SightingKind = iota
 	// Works: a gateway answered to this machine alone within a second. Frames do not say
 	// to which question they are the answer: it is taken for the last one. A gateway

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"sync"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,13 +23,17 @@ type Wire struct {
 	index   int
 	sockets []*os.File
 	conns   []rawConn
+	mailbox *mailbox
 	heard   chan Sighting
-	readers sync.WaitGroup
+	flushed chan struct{} // takes from deliver what it holds
+	done    chan struct{} // is closed by Close
+	running sync.WaitGroup
 
-	mu      sync.Mutex // protects what follows, and the order of heard
+	mu      sync.Mutex // protects what follows, and the order of what is heard
 	ledger  *ledger
-	sources []Address // of the device
-	router  bool      // IPv6 packets are forwarded
+	passing map[netip.Addr]bool // of which ARP's socket hears at least, see narrow
+	sources []Address           // of the device
+	router  bool                // IPv6 packets are forwarded
 	closed  bool
 }
 
@@ -39,13 +42,20 @@ type rawConn interface {
 	Read(func(fd uintptr) bool) error
 }
 
-// sightings is how many wait for a reader; the oldest go first.
-const sightings = 256
-
 // OpenWire opens the sockets. [ErrPermission] without CAP_NET_RAW, [ErrMissing]
 // without the device, [errors.ErrUnsupported] if it is not of the Ethernet kind.
 // When the device is removed the wire is dead, also if one of that name comes back.
 func OpenWire(ctx context.Context, device string) (*Wire, error) {
+	w, err := newWire(ctx, device)
+	if err != nil {
+		return nil, err
+	}
+	w.run()
+	return w, nil
+}
+
+// newWire opens the sockets. What they hear waits in them until run.
+func newWire(ctx context.Context, device string) (*Wire, error) {
 	l, err := LinkNamed(ctx, device)
 	if err != nil {
 		return nil, fmt.Errorf("wire: %w", err)
@@ -53,7 +63,10 @@ func OpenWire(ctx context.Context, device string) (*Wire, error) {
 	if len(l.MAC) != 6 || l.Loop || l.NoARP {
 		return nil, fmt.Errorf("wire of %s: a device without ARP: %w", device, errors.ErrUnsupported)
 	}
-	w := &Wire{device: device, index: l.Index, heard: make(chan Sighting, sightings), ledger: newLedger()}
+	w := &Wire{
+		device: device, index: l.Index, mailbox: newMailbox(), heard: make(chan Sighting), flushed: make(chan struct{}), done: make(chan struct{}),
+		ledger: newLedger(),
+	}
 	if err := w.Refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -62,10 +75,15 @@ func OpenWire(ctx context.Context, device string) (*Wire, error) {
 			return nil, errors.Join(fmt.Errorf("wire of %s: packet socket (needs CAP_NET_RAW): %w", device, named(err)), w.closeSockets())
 		}
 	}
-	for i := range w.conns {
-		w.readers.Go(func() { w.read(w.conns[i]) })
-	}
 	return w, nil
+}
+
+// run begins to read, and to hand over.
+func (w *Wire) run() {
+	for i := range w.conns {
+		w.running.Go(func() { w.read(w.conns[i]) })
+	}
+	w.running.Go(w.deliver)
 }
 
 // open makes a socket for one protocol: none for all of them, which would be woken
@@ -97,26 +115,6 @@ func (w *Wire) open(protocol uint16) error {
 
 func networkOrder(n uint16) uint16 {
 	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, n))
-}
-
-// onlyAdvertisements leaves the rest of IPv6 to the kernel.
-func onlyAdvertisements(fd int) error {
-	program, err := bpf.Assemble([]bpf.Instruction{
-		bpf.LoadAbsolute{Off: etherHeader + 6, Size: 1},
-		bpf.JumpIf{Val: icmpv6, SkipFalse: 3},
-		bpf.LoadAbsolute{Off: etherHeader + ipv6Header, Size: 1},
-		bpf.JumpIf{Val: advertisement, SkipFalse: 1},
-		bpf.RetConstant{Val: 0xffff},
-		bpf.RetConstant{Val: 0},
-	})
-	if err != nil {
-		return err
-	}
-	filter := make([]unix.SockFilter, len(program))
-	for i, p := range program {
-		filter[i] = unix.SockFilter{Code: p.Op, Jt: p.Jt, Jf: p.Jf, K: p.K}
-	}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 }
 
 // Device is the device's name.
@@ -157,21 +155,30 @@ func (w *Wire) Guard(addresses ...netip.Addr) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ledger.guarded = slices.Clone(addresses)
+	w.passing = nil
+	w.narrow(addresses)
 }
 
-// Heard brings what was heard. Of more than 256 that nobody takes the oldest are
-// dropped. It is closed by Close.
+// Heard brings what was heard. What nobody takes waits, and the same thing once; answers
+// and proofs come before all else. Of more than 4096 of these, and of more than 2048
+// others, the oldest are dropped, and of one that more than eight machines say the rest. It
+// is closed by Close.
 func (w *Wire) Heard() <-chan Sighting { return w.heard }
 
 // Ask sends one question, and returns when it is sent. An error says that not all of it
-// went out (the device is down, or gone), so that there is nothing to wait for.
+// went out (the device is down, or gone), so that there is nothing to wait for. What waits
+// at the sockets is heard first: it is no answer to this question.
 func (w *Wire) Ask(q Question) error {
 	mac, err := w.mac()
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
+	for _, conn := range w.conns {
+		_ = conn.Control(func(fd uintptr) { w.some(int(fd), true) }) // Closed: nothing waits.
+	}
 	w.ledger.ask(q, Boottime())
+	w.narrow(q.Addresses)
 	sources := w.askers(q)
 	frames := make([][]byte, 0, len(q.Addresses)+len(q.Gateways))
 	for _, address := range q.Addresses {
@@ -329,6 +336,11 @@ const waiting = 2 * room / 512
 func (w *Wire) receive(fd int, hear bool) (some bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.some(fd, hear)
+}
+
+// some is receive with mu held.
+func (w *Wire) some(fd int, hear bool) (some bool) {
 	var frame [2048]byte
 	for range atOnce {
 		n, from, err := unix.Recvfrom(fd, frame[:], unix.MSG_DONTWAIT)
@@ -346,26 +358,31 @@ func (w *Wire) receive(fd int, hear bool) (some bool) {
 			continue // Not for this machine (of another VLAN, or heard by promiscuity), or from it.
 		}
 		if c, ok := readFrame(frame[:n]); ok {
-			w.tell(w.ledger.hear(c, Boottime()))
+			for _, s := range w.ledger.hear(c, Boottime()) {
+				w.mailbox.put(s)
+			}
 		}
 	}
 	return some
 }
 
-func (w *Wire) tell(all []Sighting) {
-	for _, s := range all {
-		select {
-		case w.heard <- s:
-			continue
-		default:
+// deliver hands over what waits, until Close.
+func (w *Wire) deliver() {
+	defer close(w.heard)
+	for {
+		s, ok := w.mailbox.take()
+		wake, out := w.mailbox.wake, w.heard
+		if ok {
+			wake = nil
+		} else {
+			out = nil
 		}
 		select {
-		case <-w.heard: // the oldest
-		default:
-		}
-		select {
-		case w.heard <- s:
-		default:
+		case out <- s:
+		case <-wake:
+		case <-w.flushed:
+		case <-w.done:
+			return
 		}
 	}
 }
@@ -382,15 +399,10 @@ func (w *Wire) Flush() {
 			}
 		})
 	}
-	for {
-		select {
-		case _, open := <-w.heard:
-			if !open {
-				return
-			}
-		default:
-			return
-		}
+	w.mailbox.empty()
+	select {
+	case w.flushed <- struct{}{}:
+	case <-w.done:
 	}
 }
 
@@ -403,9 +415,9 @@ func (w *Wire) Close() error {
 	if !first {
 		return nil
 	}
+	close(w.done)
 	err := w.closeSockets()
-	w.readers.Wait()
-	close(w.heard)
+	w.running.Wait()
 	return err
 }
 
