@@ -402,3 +402,70 @@ func TestCloseTwiceAndLeaveAfterIt(t *testing.T) {
 		t.Errorf("dial after close: %v", err)
 	}
 }
+
+// sealed is a packet of a node, as an earlier process of it may have sent it.
+func (l *lab) sealed(f frame) []byte {
+	f.key = l.key.id()
+	return f.seal(newSealer(l.key, f.session))
+}
+
+// TestRecordedPacketsKeepNobodyApart: two nodes that do not know each other yet, and
+// somebody who plays recorded packets of both, each time just before a real one.
+func TestRecordedPacketsKeepNobodyApart(t *testing.T) {
+	l := newLab(t, 2, 1)
+	nets := l.pair()
+	others := [2]*peer{nets[0].peers["dr2"], nets[1].peers["dr1"]}
+	began := time.Now()
+	for i, n := range nets {
+		n.hello(others[i], 0)
+	}
+	for round := range 10 {
+		at := began.Add(time.Duration(round) * 2 * answerEvery)
+		for i, n := range nets {
+			recorded := l.sealed(frame{session: session{7}, seq: uint64(round + 1), from: others[i].node.Name, mine: 7, echo: 7})
+			n.take(n.paths[0], recorded, l.nodes[1-i].Links[0], at)
+			data, from := l.next(n)
+			n.take(n.paths[0], data, from, at)
+		}
+	}
+	for i, n := range nets {
+		if !others[i].fresh.known {
+			t.Errorf("%s does not believe the other", n.self)
+		}
+	}
+}
+
+// TestRecordedPacketsAreNotAnswered: what was said before by a process that is heard
+// needs no answer, however often somebody says it again.
+func TestRecordedPacketsAreNotAnswered(t *testing.T) {
+	l := newLab(t, 2, 1)
+	n := l.pair()[0]
+	answers := 0
+	n.wire = func(string, uint8) bool {
+		answers++
+		return false
+	}
+	p := n.peers["dr2"]
+	play := func(seq, echo uint64, after time.Duration) {
+		n.take(n.paths[0], l.sealed(frame{session: session{2}, incarnation: 1, seq: seq, from: "dr2", mine: 3, echo: echo}), p.node.Links[0], n.began.Add(after))
+	}
+	play(1, 0, time.Second)
+	if answers != 1 {
+		t.Fatalf("%d answers to the first packet, want 1", answers)
+	}
+	play(2, p.fresh.token, 2*time.Second)
+	if !p.fresh.known {
+		t.Fatal("its proof is not believed")
+	}
+	before := answers
+	for i := range 20 {
+		play(1, 0, 3*time.Second+time.Duration(i)*2*answerEvery)
+	}
+	if answers != before {
+		t.Errorf("%d answers to the first packet, played again", answers-before)
+	}
+	play(3, 0, 4*time.Second) // which is new, and needs to be told again
+	if answers != before+1 {
+		t.Errorf("%d answers to a new packet without proof, want 1", answers-before)
+	}
+}

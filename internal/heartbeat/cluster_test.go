@@ -427,6 +427,20 @@ func (l *lab) pair() [2]*network {
 	return nets
 }
 
+// next is the next packet that came to a network which nothing reads.
+func (l *lab) next(n *network) (data []byte, from netip.AddrPort) {
+	l.t.Helper()
+	if err := n.paths[0].link.(*udpLink).conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		l.t.Fatal(err)
+	}
+	buffer := make([]byte, 64<<10)
+	size, from, err := n.paths[0].link.Receive(buffer)
+	if err != nil {
+		l.t.Fatalf("%s was told nothing: %v", n.self, err)
+	}
+	return buffer[:size], from
+}
+
 // believe tells whether both hear each other.
 func believe(nets [2]*network) bool {
 	return nets[0].links(nets[0].peers["dr2"])[0].State == LinkUp && nets[1].links(nets[1].peers["dr1"])[0].State == LinkUp
@@ -449,29 +463,17 @@ func TestHellosThatCross(t *testing.T) {
 	l := newLab(t, 2, 1)
 	nets := l.pair()
 	others := [2]*peer{nets[0].peers["dr2"], nets[1].peers["dr1"]}
-	next := func(n *network) (data []byte, from netip.AddrPort) {
-		t.Helper()
-		if err := n.paths[0].link.(*udpLink).conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		buffer := make([]byte, 64<<10)
-		size, from, err := n.paths[0].link.Receive(buffer)
-		if err != nil {
-			t.Fatalf("%s was told nothing: %v", n.self, err)
-		}
-		return buffer[:size], from
-	}
 	sent := [2]time.Time{}
 	for i, n := range nets {
 		sent[i] = time.Now()
 		n.hello(others[i], 0)
 	}
 	for i, n := range nets { // as if there had been no time in between
-		data, from := next(n)
+		data, from := l.next(n)
 		n.take(n.paths[0], data, from, sent[i])
 	}
 	for _, n := range nets {
-		data, from := next(n) // the answer
+		data, from := l.next(n) // the answer
 		n.take(n.paths[0], data, from, time.Now())
 	}
 	for i, n := range nets {

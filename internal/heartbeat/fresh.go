@@ -28,7 +28,8 @@ const (
 	unproved
 	// replayed: it came over this link before, or is older than the window.
 	replayed
-	// late: it was held back somewhere. The answer is a hello with a new token.
+	// late: it was held back somewhere. The answer is a hello with the new token, if
+	// there is one.
 	late
 	// flushed: it waited here while the process stood still.
 	flushed
@@ -46,7 +47,9 @@ const (
 //   - Within a session, sequence numbers are seen once on each link.
 //   - What was withheld is noticed by the clocks: a packet may have been under way
 //     [lateLimit] longer than the fastest one. The clocks themselves may be years
-//     apart, and go at speeds that differ by a thousandth.
+//     apart, and go at speeds that differ by a thousandth. A late copy of what came
+//     over another link in time is dropped and changes nothing: one slow link must
+//     not disturb the others.
 type freshness struct {
 	token uint64 // what the peer has to echo
 
@@ -91,7 +94,7 @@ func (r *freshness) judge(f frame, now time.Duration) verdict {
 	if !w.first(f.seq) {
 		return replayed
 	}
-	if v := r.delay(f.sent, now); v != accepted {
+	if v := r.delay(f.sent, now, r.all.has(f.seq)); v != accepted {
 		return v
 	}
 	r.heard = now
@@ -110,8 +113,8 @@ func (r *freshness) adopt(f frame) {
 	r.links, r.all, r.timed = [256]*window{}, window{}, false
 }
 
-// delay compares how long a packet was under way.
-func (r *freshness) delay(sent, now time.Duration) verdict {
+// delay compares how long a packet was under way; a copy came over another link before.
+func (r *freshness) delay(sent, now time.Duration, isCopy bool) verdict {
 	offset := now - sent
 	if r.timed {
 		r.fastest += (now - r.fastAt) / drift
@@ -121,7 +124,9 @@ func (r *freshness) delay(sent, now time.Duration) verdict {
 		r.timed, r.fastest = true, offset
 	}
 	if offset-r.fastest > lateLimit {
-		r.token, r.timed = newToken(), false
+		if !isCopy {
+			r.token, r.timed = newToken(), false
+		}
 		return late
 	}
 	if sent+r.fastest < r.flushing {
@@ -138,6 +143,11 @@ type window struct {
 
 // windowSize is some seconds of a busy cluster: a packet may overtake others by this many.
 const windowSize = 2048
+
+// has tells whether n came, or is so old that it may have.
+func (w *window) has(n uint64) bool {
+	return n+windowSize <= w.top || n <= w.top && w.bits[n%windowSize/64]&(1<<(n%64)) != 0
+}
 
 // first tells whether n comes for the first time; below the window nothing does.
 func (w *window) first(n uint64) bool {
@@ -161,5 +171,25 @@ func (w *window) first(n uint64) bool {
 		return false
 	}
 	*word |= bit
+	return true
+}
+
+// A mark is the newest authentic packet of a peer, believed or not. Nobody can have
+// recorded one that is newer.
+type mark struct {
+	incarnation uint64
+	session     session
+	seq         uint64
+}
+
+// reach moves the mark to a packet if that is newer, and tells whether it is.
+func (m *mark) reach(f frame) bool {
+	switch {
+	case f.incarnation < m.incarnation:
+		return false
+	case f.incarnation == m.incarnation && f.session == m.session && f.seq <= m.seq:
+		return false
+	}
+	*m = mark{f.incarnation, f.session, f.seq}
 	return true
 }

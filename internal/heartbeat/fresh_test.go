@@ -60,6 +60,36 @@ func TestFreshness(t *testing.T) {
 	}
 }
 
+// A link that is seconds slower than another brings copies of what is long known: that
+// they are dropped is all that comes of it.
+func TestALateCopyChangesNothing(t *testing.T) {
+	r := newFreshness()
+	token := r.token
+	judge := func(link uint8, seq uint64, sent, at time.Duration) verdict {
+		return r.judge(frame{session: session{1}, link: link, seq: seq, sent: sent, echo: token}, at)
+	}
+	for seq := uint64(1); seq <= 3*windowSize; seq++ {
+		sent := time.Duration(seq) * 10 * ms
+		if v := judge(0, seq, sent, sent+ms); v != accepted {
+			t.Fatalf("number %d over the good link: verdict %d, want accepted", seq, v)
+		}
+	}
+	const end = 3*windowSize*10*ms + 3*time.Second
+	for _, seq := range []uint64{1, 2, 3*windowSize - 300, 3 * windowSize} { // below the window, and in it
+		if v := judge(1, seq, time.Duration(seq)*10*ms, end); v != late {
+			t.Errorf("the copy of number %d: verdict %d, want late", seq, v)
+		}
+	}
+	if r.token != token {
+		t.Fatal("the copies cost the token")
+	}
+	// What came nowhere else does: the good link is cut.
+	const next = 3*windowSize + 1
+	if v := judge(1, next, next*10*ms, end+10*ms); v != late || r.token == token {
+		t.Errorf("verdict %d, want late and another token", v)
+	}
+}
+
 func TestFlushDropsWhatWaitedInTheSocket(t *testing.T) {
 	r := newFreshness()
 	judge := func(seq uint64, sent, at time.Duration) verdict {

@@ -27,8 +27,12 @@ type peer struct {
 	echoSeq  uint64 // the packet that said so
 	opener   cipher.AEAD
 	openerOf openerKey
-	answerAt time.Duration // when it was last told what to echo
-	stats    map[uint8]*linkStat
+	newest   mark
+	answerAt time.Duration // when it was last told what to echo, 0: never
+	// otherAt is the same for what may be recorded from an earlier process, or said by
+	// one whose clock went back: a flood of it must not keep the newest from an answer.
+	otherAt time.Duration
+	stats   map[uint8]*linkStat
 }
 
 type openerKey struct {
@@ -298,7 +302,8 @@ func (n *network) take(path *path, data []byte, from netip.AddrPort, at time.Tim
 	}
 	now := at.Sub(n.began)
 	p.mu.Lock()
-	before := p.fresh.session
+	newest := p.newest.reach(f)
+	before, token := p.fresh.session, p.fresh.token
 	v := p.fresh.judge(f, now)
 	learned, anew := false, false
 	if v == accepted || v == duplicate {
@@ -309,16 +314,14 @@ func (n *network) take(path *path, data []byte, from netip.AddrPort, at time.Tim
 			p.echo, p.echoSeq = f.mine, f.seq
 		}
 	}
-	// Whoever echoes nothing valid is told what to echo, at most every 5 ms. A hello of
-	// our own that is just on its way told nothing: two nodes that greet each other at
-	// the same time would do so for ever.
-	answer := (v == unproved || v == late) && (p.answerAt == 0 || now-p.answerAt >= answerEvery)
-	if answer {
-		p.answerAt = now
-	}
+	answer := v == unproved && p.answers(f, newest, now)
+	renewed := v == late && p.fresh.token != token
 	p.mu.Unlock()
-	if answer {
+	switch {
+	case answer, renewed && newest:
 		n.hello(p, f.mine)
+	case renewed:
+		n.hello(p, 0) // it wants to hear something newer by now
 	}
 	if learned {
 		n.hello(p, 0)
@@ -330,6 +333,25 @@ func (n *network) take(path *path, data []byte, from netip.AddrPort, at time.Tim
 	if v == accepted || v == duplicate {
 		n.deliver(path, p, f, v, at)
 	}
+}
+
+// answers tells whether whoever echoes nothing valid is told what to echo: at most every
+// 5 ms. What the same process said later than a packet counts, and was answered. A hello
+// of our own that is just on its way told nothing: two nodes that greet each other at the
+// same time would do so for ever. It needs the lock.
+func (p *peer) answers(f frame, newest bool, now time.Duration) bool {
+	at := &p.answerAt
+	if !newest {
+		if f.session == p.newest.session {
+			return false
+		}
+		at = &p.otherAt
+	}
+	if *at != 0 && now-*at < answerEvery {
+		return false
+	}
+	*at = now
+	return true
 }
 
 // authentic finds out who sealed a packet, and whether it came the right way.
