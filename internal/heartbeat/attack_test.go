@@ -469,3 +469,42 @@ func TestRecordedPacketsAreNotAnswered(t *testing.T) {
 		t.Errorf("%d answers to a new packet without proof, want 1", answers-before)
 	}
 }
+
+// TestStrangersTakeNoPlace: who is no node connects, says nothing, and takes nobody's
+// place: neither of the nodes that call, nor of those that are called.
+func TestStrangersTakeNoPlace(t *testing.T) {
+	l := newLab(t, 2, 1)
+	nets := l.pair()
+	for _, n := range nets {
+		n.tasks.Go(func() { n.accept(n.paths[0]) })
+		n.tasks.Go(func() {
+			for {
+				select {
+				case conn := <-n.streams: // memberlist reads what they say
+					n.tasks.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+				case <-n.ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	for range 2 * maxStreams {
+		conn, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), "tcp", l.nodes[0].Links[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	for i, n := range nets {
+		other := l.nodes[1-i].Name
+		conn, err := n.dial(n.peers[other], patience)
+		if err != nil {
+			t.Errorf("%s cannot call %s: %v", n.self, other, err)
+			continue
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	l.said("dr1", "no node has that address on link 1")
+}

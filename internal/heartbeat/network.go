@@ -359,13 +359,13 @@ func (n *network) authentic(path *path, data []byte, from netip.AddrPort) (frame
 	f, head, err := parseHeader(data)
 	if err != nil {
 		n.counts.malformed.Add(1)
-		n.tell.complain("malformed "+from.Addr().String(), Warn, "heartbeat: refused a packet from %v: %v", from, err)
+		n.tell.accuse("malformed "+from.Addr().String(), Warn, "heartbeat: refused a packet from %v: %v", from, err)
 		return f, nil, false
 	}
 	key, known := n.keys[f.key]
 	if !known {
 		n.counts.unknownKey.Add(1)
-		n.tell.complain("key "+from.Addr().String(), Error, "heartbeat: refused %q at %v: %v", f.from, from, errUnknownKey)
+		n.tell.accuse("key "+from.Addr().String(), Error, "heartbeat: refused %q at %v: %v", f.from, from, errUnknownKey)
 		return f, nil, false
 	}
 	p := n.peers[f.from]
@@ -373,7 +373,7 @@ func (n *network) authentic(path *path, data []byte, from netip.AddrPort) (frame
 	name := f.from
 	if f, err = f.open(opener, data, head); err != nil {
 		n.counts.forged.Add(1)
-		n.tell.complain("forged "+from.Addr().String(), Error, "heartbeat: refused %q at %v: %v", name, from, err)
+		n.tell.accuse("forged "+from.Addr().String(), Error, "heartbeat: refused %q at %v: %v", name, from, err)
 		return f, nil, false
 	}
 	if f.from == n.self && f.session == n.session {
@@ -382,7 +382,7 @@ func (n *network) authentic(path *path, data []byte, from netip.AddrPort) (frame
 	}
 	if why := n.misplaced(path, p, f, from); why != "" {
 		n.counts.stranger.Add(1)
-		n.tell.complain("stranger "+f.from+" "+from.Addr().String(), Error, "heartbeat: refused %q at %v: %s", f.from, from, why)
+		n.tell.accuse("stranger "+f.from+" "+from.Addr().String(), Error, "heartbeat: refused %q at %v: %s", f.from, from, why)
 		return f, nil, false
 	}
 	p.mu.Lock()

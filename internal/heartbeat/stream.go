@@ -60,6 +60,12 @@ func (n *network) accept(p *path) {
 			}
 			continue
 		}
+		if !n.expects(p, conn.RemoteAddr()) {
+			// It proves nothing, but who is no node can neither fill the log nor all places.
+			n.tell.complain("caller "+p.name, Error, "heartbeat: refused a stream from %v: no node has that address on %s", conn.RemoteAddr(), p.name)
+			_ = conn.Close()
+			continue
+		}
 		s := &stream{Conn: conn, n: n, greet: func(s *stream) error { return s.answer(p) }}
 		if !n.track(s) {
 			_ = conn.Close()
@@ -72,6 +78,21 @@ func (n *network) accept(p *path) {
 			return
 		}
 	}
+}
+
+// expects tells whether a node has an address on a link.
+func (n *network) expects(path *path, from net.Addr) bool {
+	at, ok := from.(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	addr := at.AddrPort().Addr().Unmap().WithZone("")
+	for _, p := range n.peers {
+		if path.reaches(p.node) && p.node.Links[path.id].Addr().WithZone("") == addr {
+			return true
+		}
+	}
+	return false
 }
 
 // track remembers a stream, for close; false if there are too many, or it is over.
@@ -223,7 +244,7 @@ func (s *stream) open() error {
 	if err := greet(s); err != nil {
 		host, _, _ := net.SplitHostPort(s.RemoteAddr().String())
 		if !errors.Is(err, io.EOF) {
-			s.n.tell.complain("stream "+host, Error, "heartbeat: refused: %v", err)
+			s.n.tell.accuse("stream "+host, Error, "heartbeat: refused: %v", err)
 		}
 		return err
 	}

@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +23,12 @@ var levelNames = []string{"debug", "info", "warn", "error"}
 
 func (l Level) String() string { return levelNames[l] }
 
-// tellAgain is how long the same complaint is not repeated.
-const tellAgain = 10 * time.Second
+const (
+	// tellAgain is how long the same complaint is not repeated.
+	tellAgain = 10 * time.Second
+	// mostAccused is of how many things that anybody can cause is told in that time.
+	mostAccused = 256
+)
 
 // A teller hands lines to Settings.Log from a goroutine of its own: memberlist
 // writes its log under its lock, and links complain where nothing may wait.
@@ -32,8 +37,10 @@ type teller struct {
 	done  chan struct{}
 	ended chan struct{}
 
-	mu      sync.Mutex // protects told and dropped
+	mu      sync.Mutex // protects what follows
 	told    map[string]time.Time
+	accused map[string]time.Time
+	swept   time.Time // when what is old in accused was forgotten
 	dropped int
 }
 
@@ -43,7 +50,7 @@ type line struct {
 }
 
 func newTeller(log func(Level, string)) *teller {
-	t := &teller{lines: make(chan line, 256), done: make(chan struct{}), ended: make(chan struct{}), told: map[string]time.Time{}}
+	t := &teller{lines: make(chan line, 256), done: make(chan struct{}), ended: make(chan struct{}), told: map[string]time.Time{}, accused: map[string]time.Time{}}
 	go t.run(log)
 	return t
 }
@@ -85,23 +92,49 @@ func (t *teller) tell(level Level, format string, args ...any) {
 	}
 }
 
-// complain tells once in ten seconds for each key. What strangers send must not
-// fill the log, nor the memory.
+// complain tells once in ten seconds for each key, of which there are few: those of nodes
+// and links.
 func (t *teller) complain(key string, level Level, format string, args ...any) {
-	now := time.Now()
-	t.mu.Lock()
-	at, known := t.told[key]
-	again := known && now.Sub(at) < tellAgain
-	if !again {
-		if len(t.told) >= 256 {
-			clear(t.told)
-		}
-		t.told[key] = now
-	}
-	t.mu.Unlock()
-	if !again {
+	if t.isNews(t.told, key, time.Now()) {
 		t.tell(level, format, args...)
 	}
+}
+
+// accuse is complain for keys that strangers choose: whoever sends packets can write any
+// address on them. That must not fill the log, nor the memory, nor keep complaints out.
+func (t *teller) accuse(key string, level Level, format string, args ...any) {
+	if now := time.Now(); t.hasRoom(key, now) && t.isNews(t.accused, key, now) {
+		t.tell(level, format, args...)
+	}
+}
+
+// isNews tells whether a key is to be told of, and notes that it is.
+func (t *teller) isNews(told map[string]time.Time, key string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at, known := told[key]; known && now.Sub(at) < tellAgain {
+		return false
+	}
+	told[key] = now
+	return true
+}
+
+// hasRoom tells whether there is room for a key among those that are accused.
+func (t *teller) hasRoom(key string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, known := t.accused[key]; known || len(t.accused) < mostAccused {
+		return true
+	}
+	if now.Sub(t.swept) >= time.Second {
+		t.swept = now
+		maps.DeleteFunc(t.accused, func(_ string, at time.Time) bool { return now.Sub(at) >= tellAgain })
+	}
+	if len(t.accused) < mostAccused {
+		return true
+	}
+	t.dropped++
+	return false
 }
 
 // Write takes memberlist's lines: "[WARN] memberlist: text".
@@ -122,7 +155,8 @@ func (t *teller) Write(p []byte) (int, error) {
 	if level < Warn {
 		t.tell(level, "%s", text)
 	} else {
-		t.complain(text, level, "%s", text)
+		about, _, _ := strings.Cut(text, " from=") // what follows has another port each time
+		t.accuse(about, level, "%s", text)
 	}
 	return len(p), nil
 }
