@@ -6,9 +6,11 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -507,4 +509,38 @@ func TestStrangersTakeNoPlace(t *testing.T) {
 		}
 	}
 	l.said("dr1", "no node has that address on link 1")
+}
+
+// TestADocumentMayTakeItsTime: memberlist gives a caller a second. Who has proved that it
+// has the key gets as long as a document may take, and no longer.
+func TestADocumentMayTakeItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		n := &network{conns: map[net.Conn]bool{}}
+		random := make([]byte, 2*randomSize)
+		caller := &stream{Conn: here, n: n, out: streamCipher(Key{1}, "to the called", random)}
+		called := &stream{Conn: there, n: n, called: true, in: streamCipher(Key{1}, "to the called", random)}
+		if err := called.SetDeadline(time.Now().Add(time.Second)); err != nil { // as memberlist does
+			t.Fatal(err)
+		}
+		const parts = 8
+		go func() {
+			for range parts { // a slow network
+				if _, err := caller.Write([]byte("part")); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		began := time.Now()
+		if _, err := io.ReadFull(called, make([]byte, parts*len("part"))); err != nil {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if _, err := called.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != streamTime {
+			t.Errorf("who says no more is waited for: %v after %v", err, time.Since(began))
+		}
+		if err := errors.Join(caller.Close(), called.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -188,6 +188,7 @@ func Open(s Settings) (*Cluster, error) {
 		meta: meta{incarnation: s.Incarnation, version: s.Version, digest: s.Digest},
 	}
 	c.shares = newShares(s, tell)
+	c.shares.present = n.incarnationOf
 	c.notes = &notes{self: s.Self, allowed: map[string]netip.AddrPort{}, changed: c.changed, members: map[string]note{}, shares: c.shares}
 	for _, node := range s.Nodes {
 		c.notes.allowed[node.Name] = node.address()

@@ -161,6 +161,17 @@ func (n *network) end() {
 	n.tasks.Wait()
 }
 
+// incarnationOf is that of the process that is heard from a node, or was heard last.
+func (n *network) incarnationOf(name string) (incarnation uint64, ok bool) {
+	p := n.peers[name]
+	if p == nil {
+		return 0, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fresh.incarnation, p.fresh.known
+}
+
 // now is this process's clock: it begins with it and goes on while others set theirs.
 func (n *network) now() time.Duration { return time.Since(n.began) }
 

@@ -73,6 +73,8 @@ type shares struct {
 	out         chan Shared
 	arrived     chan struct{}
 	wake        map[string]chan struct{} // by node: there is something to send
+	// present is the incarnation of the process that is heard from a node; nil: none is.
+	present func(node string) (incarnation uint64, ok bool)
 
 	mu      sync.Mutex // protects what follows
 	seq     uint64
@@ -173,7 +175,7 @@ func (h *shares) next(node string) (kind string, d document, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for kind, d := range h.own {
-		if d.newer(h.sent[node][kind]) {
+		if d.version != h.sent[node][kind] {
 			if h.sent[node] == nil {
 				h.sent[node] = map[string]version{}
 			}
@@ -218,7 +220,9 @@ func (h *shares) inventory() []byte {
 	return b
 }
 
-// compare finds what a node lacks of this one's documents.
+// compare finds what a node lacks of this one's documents. Other versions than the present
+// one are older, whatever their numbers: an earlier process here may have had a clock that
+// was ahead.
 func (h *shares) compare(b []byte) {
 	var remote inventory
 	if len(b) == 0 || json.Unmarshal(b, &remote) != nil || !slices.Contains(h.nodes, remote.From) {
@@ -227,7 +231,7 @@ func (h *shares) compare(b []byte) {
 	h.mu.Lock()
 	lacks := false
 	for kind, d := range h.own {
-		if has := remote.Have[h.self][kind]; d.newer(has) && h.sent[remote.From] != nil {
+		if has := remote.Have[h.self][kind]; d.version != has && h.sent[remote.From] != nil {
 			h.sent[remote.From][kind] = has
 			lacks = true
 		}
@@ -265,7 +269,7 @@ func (h *shares) accept(b []byte, now time.Time) error {
 		h.have[l.From] = have
 	}
 	before, known := have[l.Kind]
-	if known && !l.newer(before) {
+	if known && !l.newer(before) && !h.wentBack(l, before) {
 		return nil // it came late, or twice
 	}
 	if !known && len(have) >= maxKinds {
@@ -277,6 +281,17 @@ func (h *shares) accept(b []byte, now time.Time) error {
 	h.waiting = append(h.waiting, Shared{From: l.From, Kind: l.Kind, Data: bytes.Clone(data), At: now.Add(-l.Age)})
 	poke(h.arrived)
 	return nil
+}
+
+// wentBack tells whether a document is of a process that is heard now, and started after
+// the one that the document before is of, though its incarnation is lower: its clock went
+// back, and it had lost what it knew.
+func (h *shares) wentBack(l label, before version) bool {
+	if h.present == nil || l.Incarnation >= before.Incarnation {
+		return false
+	}
+	incarnation, ok := h.present(l.From)
+	return ok && incarnation == l.Incarnation
 }
 
 // handOut offers the oldest document until it is fetched, or there is a newer one.

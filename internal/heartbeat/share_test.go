@@ -230,6 +230,52 @@ func TestShareRefuses(t *testing.T) {
 	}
 }
 
+// TestShareOfANodeWhoseClockWentBack: it starts with a lower incarnation than the process
+// before, whose documents the others have.
+func TestShareOfANodeWhoseClockWentBack(t *testing.T) {
+	nodes := []Node{{Name: "dr1"}, {Name: "dr2"}}
+	one := newShares(Settings{Self: "dr1", Nodes: nodes}, nil)
+	heard := uint64(5)
+	one.present = func(node string) (uint64, bool) { return heard, node == "dr2" }
+	accept := func(incarnation, seq uint64) (taken bool) {
+		t.Helper()
+		head, err := json.Marshal(label{From: "dr2", Kind: "watches", version: version{incarnation, seq}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		one.waiting = nil
+		if err := one.accept(append(head, '\n'), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		return len(one.waiting) > 0
+	}
+	if !accept(5, 9) || accept(3, 1) {
+		t.Error("of the process that is heard nothing is taken, or something of another")
+	}
+	heard = 3
+	if !accept(3, 2) || accept(3, 1) {
+		t.Error("of the process that is heard now nothing is taken, or something that came late")
+	}
+
+	// The node itself sees that the others have something else, and sends its own.
+	two := newShares(Settings{Self: "dr2", Nodes: nodes, Incarnation: 3}, nil)
+	if err := (&Cluster{shares: two}).Share("watches", []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	sent := func() bool { _, _, ok := two.next("dr1"); return ok }
+	if !sent() || sent() {
+		t.Error("it is not sent once")
+	}
+	has, err := json.Marshal(inventory{From: "dr1", Have: map[string]map[string]version{"dr2": {"watches": {5, 9}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two.compare(has)
+	if !sent() || sent() {
+		t.Error("who has another is not sent it once")
+	}
+}
+
 // A node can fill only so much of the memory of others.
 func TestShareBoundsKinds(t *testing.T) {
 	h := newShares(Settings{Self: "dr1", Nodes: []Node{{Name: "dr1"}, {Name: "dr2"}}}, nil)
