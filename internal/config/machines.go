@@ -74,6 +74,8 @@ func (b *builder) links(n *node, t nodeTable, port uint16, used map[netip.Addr]s
 		switch {
 		case err != nil || a.IsUnspecified() || a.IsMulticast():
 			b.problem(at, "address: %q is no address of a machine", text)
+		case a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "":
+			b.problem(at, "address: %s can be on any network: write its interface too, like %s%%eth1", text, text)
 		case used[a] != "":
 			b.problem(at, "address: %s is an address of node %q already", text, used[a])
 		default:

@@ -482,3 +482,73 @@ func TestHellosThatCross(t *testing.T) {
 		}
 	}
 }
+
+// TestALinkFollowsItsInterface: the sockets of a link-local address belong to an interface,
+// which may come after the start, and be replaced. Loopback addresses stand for it here.
+func TestALinkFollowsItsInterface(t *testing.T) {
+	here := netip.AddrPortFrom(netip.IPv6Loopback(), freeAt(t, netip.IPv6Loopback()).Port())
+	index := 0
+	z := newZoned(here, map[string]netip.AddrPort{"dr1": here})
+	z.index = func(string) int { return index }
+	t.Cleanup(func() { _ = z.Close() })
+	packets, streams, ended := make(chan string), make(chan net.Conn), make(chan error, 2)
+	go func() {
+		buffer := make([]byte, 64)
+		for {
+			n, _, err := z.Receive(buffer)
+			if err != nil {
+				ended <- err
+				return
+			}
+			packets <- string(buffer[:n])
+		}
+	}()
+	go func() {
+		for {
+			conn, err := z.Accept()
+			if err != nil {
+				ended <- err
+				return
+			}
+			streams <- conn
+		}
+	}()
+	if err := z.look(t.Context()); err != nil {
+		t.Fatalf("an interface that is missing: %v", err)
+	}
+	if err := z.Send("dr1", []byte("x")); err == nil {
+		t.Error("sent without an interface")
+	}
+	for _, index = range []int{1, 2, 0, 1} { // it comes, is another, goes, and comes back
+		// The sockets before are closed when nobody reads them any more.
+		(&lab{t: t}).until("it is looked at", func() bool { return z.look(t.Context()) == nil })
+		if z.bound != index {
+			t.Errorf("bound to interface %d, want %d", z.bound, index)
+		}
+		if index == 0 {
+			continue
+		}
+		text := fmt.Sprint("by interface ", index)
+		if err := z.Send("dr1", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-packets; got != text {
+			t.Errorf("received %q, want %q", got, text)
+		}
+		conn, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), "tcp", here.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []net.Conn{conn, <-streams} {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	_ = z.Close()
+	for range 2 {
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the end: %v", err)
+		}
+	}
+}

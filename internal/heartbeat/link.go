@@ -50,6 +50,24 @@ func newUDPLink(conn *net.UDPConn, to map[string]netip.AddrPort) (*udpLink, erro
 	return &udpLink{conn, raw, to}, err
 }
 
+// openLink opens the sockets of an address, for packets and for streams. The interface of
+// one that belongs to an interface may come later; see zoned.look.
+func openLink(ctx context.Context, at netip.AddrPort, to map[string]netip.AddrPort) (Link, listener, error) {
+	if at.Addr().Zone() != "" {
+		z := newZoned(at, to)
+		return z, z, z.look(ctx)
+	}
+	conn, streams, err := listen(ctx, at)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := newUDPLink(conn, to)
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close(), streams.Close())
+	}
+	return link, streams, nil
+}
+
 // listen binds both ports of an address. It may be configured later: the interface
 // can be missing at boot.
 func listen(ctx context.Context, at netip.AddrPort) (*net.UDPConn, *net.TCPListener, error) {
@@ -117,7 +135,13 @@ type path struct {
 	name    string
 	link    Link
 	at      netip.AddrPort // not valid: a relay
-	streams *net.TCPListener
+	streams listener       // nil: a relay
+}
+
+// A listener accepts streams.
+type listener interface {
+	Accept() (net.Conn, error)
+	Close() error
 }
 
 // reaches tells whether a node has an address on the link; relays reach everybody.

@@ -108,21 +108,17 @@ func (n *network) open(s Settings) error {
 		if !at.IsValid() {
 			continue
 		}
-		conn, streams, err := listen(n.ctx, at)
-		if err != nil {
-			return fmt.Errorf("%s of %s: %w", s.linkName(i), s.Self, err)
-		}
 		to := map[string]netip.AddrPort{}
 		for name, p := range n.peers {
 			if i < len(p.node.Links) && p.node.Links[i].IsValid() {
 				to[name] = p.node.Links[i]
 			}
 		}
-		link, err := newUDPLink(conn, to)
-		n.paths = append(n.paths, &path{id: uint8(i), name: s.linkName(i), link: link, at: at, streams: streams})
+		link, streams, err := openLink(n.ctx, at, to)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s of %s: %w", s.linkName(i), s.Self, err)
 		}
+		n.paths = append(n.paths, &path{id: uint8(i), name: s.linkName(i), link: link, at: at, streams: streams})
 	}
 	for i, r := range s.Relays {
 		n.paths = append(n.paths, &path{id: uint8(firstRelay + i), name: r.Name, link: r.Link})
@@ -250,6 +246,7 @@ func (n *network) greet() {
 	ticker := time.NewTicker(helloEvery)
 	defer ticker.Stop()
 	for {
+		n.reopen()
 		for _, name := range n.names {
 			n.hello(n.peers[name], 0)
 			n.watch(n.peers[name])
@@ -258,6 +255,19 @@ func (n *network) greet() {
 		case <-ticker.C:
 		case <-n.ctx.Done():
 			return
+		}
+	}
+}
+
+// reopen follows the interfaces of links that belong to one.
+func (n *network) reopen() {
+	for _, path := range n.paths {
+		z, ok := path.link.(*zoned)
+		if !ok {
+			continue
+		}
+		if err := z.look(n.ctx); err != nil && n.ctx.Err() == nil {
+			n.tell.complain("open "+path.name, Error, "heartbeat: %s: %v", path.name, err)
 		}
 	}
 }

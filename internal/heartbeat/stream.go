@@ -154,8 +154,8 @@ func (n *network) dialOver(p *peer, path *path, timeout time.Duration) (*stream,
 	deadline := time.Now().Add(timeout)
 	ctx, cancel := context.WithDeadline(n.ctx, deadline)
 	defer cancel()
-	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(path.at.Addr(), 0))}
-	conn, err := dialer.DialContext(ctx, "tcp", p.node.Links[path.id].String())
+	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(reachable(path.at).Addr(), 0))}
+	conn, err := dialer.DialContext(ctx, "tcp", reachable(p.node.Links[path.id]).String())
 	if err != nil {
 		return nil, err
 	}
