@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"sync"
@@ -234,26 +235,39 @@ func openRelay(site *config.Cluster) (*gateway.Relay, error) {
 	return gateway.OpenRelay(s)
 }
 
-// relayLink is the link on whose network a gateway is, -1 if there is none; where the
-// networks are not known yet, the first link of the gateway's kind.
+// relayLink is the link on whose network a gateway is, -1 if there is none. Where the
+// networks are not known yet it is the one whose address is most like the gateway's: the
+// same on all nodes, or the two ends would wait for each other at different addresses.
 func relayLink(site *config.Cluster, networks []netip.Prefix) (int, netip.Addr) {
 	own := slices.IndexFunc(site.Links, func(n heartbeat.Node) bool { return n.Name == site.Director.Self })
-	guess, by := -1, netip.Addr{}
+	guess, by, best := -1, netip.Addr{}, -1
 	for i, at := range site.Links[own].Links {
 		for _, via := range site.Gateways {
-			if !at.IsValid() || at.Addr().Is4() != via.Is4() {
+			// No router forwards to a link-local address.
+			if !at.IsValid() || at.Addr().Is4() != via.Is4() || at.Addr().IsLinkLocalUnicast() {
 				continue
 			}
 			known := slices.IndexFunc(networks, func(p netip.Prefix) bool { return p.Contains(at.Addr()) })
 			if known >= 0 && networks[known].Contains(via) {
 				return i, via
 			}
-			if known < 0 && guess < 0 {
-				guess, by = i, via
+			if like := alike(at.Addr(), via); known < 0 && like > best {
+				guess, by, best = i, via, like
 			}
 		}
 	}
 	return guess, by
+}
+
+// alike is how many of their first bits two addresses of one kind have in common.
+func alike(a, b netip.Addr) int {
+	others := b.AsSlice()
+	for i, octet := range a.AsSlice() {
+		if octet != others[i] {
+			return 8*i + bits.LeadingZeros8(octet^others[i])
+		}
+	}
+	return 8 * len(others)
 }
 
 // told logs what became of a transition's alert.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/monitord/monitord/alerts"
 	"github.com/monitord/monitord/internal/config"
 	"github.com/monitord/monitord/internal/director"
+	"github.com/monitord/monitord/internal/heartbeat"
 	"github.com/monitord/monitord/internal/lvs"
 	"github.com/monitord/monitord/internal/takeover"
 	"github.com/monitord/monitord/internal/transition"
@@ -65,6 +67,41 @@ func TestWatchdogEndsWithTheLoop(t *testing.T) {
 	c.run(t.Context(), nil)
 	if !slices.Equal(d.events, []string{"disarmed"}) {
 		t.Errorf("after the loop: %v", d.events)
+	}
+}
+
+// TestRelayGuess is about a start before the network: the relay has to be where it will be
+// for the other nodes.
+func TestRelayGuess(t *testing.T) {
+	links := func(list ...string) (all []netip.AddrPort) {
+		for _, a := range list {
+			all = append(all, netip.AddrPortFrom(netip.MustParseAddr(a), 7946))
+		}
+		return all
+	}
+	for name, test := range map[string]struct {
+		links    []netip.AddrPort
+		gateway  string
+		networks []netip.Prefix
+		want     int
+	}{
+		"nothing is known":        {links("10.0.0.11", "192.0.2.11", "192.0.3.11"), "192.0.2.1", nil, 1},
+		"the first, if alike":     {links("192.0.2.11", "192.0.2.12"), "192.0.2.1", nil, 0},
+		"IPv6":                    {links("192.0.2.11", "2001:db8:1::11", "2001:db8:2::11"), "2001:db8:2::1", nil, 2},
+		"known to be another":     {links("192.0.2.11", "192.0.3.11"), "192.0.2.1", []netip.Prefix{netip.MustParsePrefix("192.0.2.8/29")}, 1},
+		"known":                   {links("192.0.2.11", "10.0.0.11"), "10.200.0.1", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, 1},
+		"only link-local":         {links("fe80::11%eth1"), "fe80::1%eth1", nil, -1},
+		"another kind of gateway": {links("192.0.2.11"), "2001:db8::1", nil, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			site := &config.Cluster{
+				Director: director.Config{Self: "dr1"}, Links: []heartbeat.Node{{Name: "dr1", Links: test.links}},
+				Gateways: []netip.Addr{netip.MustParseAddr(test.gateway)},
+			}
+			if got, _ := relayLink(site, test.networks); got != test.want {
+				t.Errorf("link %d, want %d", got, test.want)
+			}
+		})
 	}
 }
 
