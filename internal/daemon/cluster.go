@@ -45,6 +45,7 @@ type cluster struct {
 	beats *heartbeat.Cluster // nil: there are no others
 	pings *gateway.Pinger    // nil: no gateway
 	dog   watchdog           // nil: none
+	begun func()             // has the dog wait for the loop, nobody else; nil: no dog
 	tell  *transition.Teller
 	news  *newsroom
 	// moved is poked when this director takes or loses a group.
@@ -54,6 +55,8 @@ type cluster struct {
 // A watchdog resets the machine when the loop stands still; *fencing.Watchdog is one.
 type watchdog interface {
 	Pet()
+	// Err is why it was not kept from resetting the machine the last time.
+	Err() error
 	Close() error
 }
 
@@ -90,7 +93,11 @@ func openCluster(d *daemon) (_ *cluster, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("[fence] watchdog: %w", err)
 		}
-		c.dog, settings.Watchdog = dog, dog.Pet
+		settings.Watchdog = dog.Pet
+		c.watch(dog)
+		if dog.NoWayOut() {
+			d.Log.WithField("timeout", dog.Timeout().String()).Warn("[fence] watchdog: it cannot be stopped (nowayout): when this daemon ends, the machine is reset unless it is started again in time")
+		}
 	}
 	if site.Stonith != nil {
 		settings.Stonith = fencing.NewStonith(fencing.Program{Path: site.Stonith.Program, Call: site.Stonith.Call, Timeout: site.Stonith.Timeout}).PowerOff
@@ -293,6 +300,10 @@ func (c *cluster) run(ctx context.Context, d *daemon) {
 	if c.beats != nil {
 		parts.Go(func() { c.share(serving, d) })
 	}
+	if c.dog != nil {
+		c.begun()
+		parts.Go(func() { c.mind(serving) })
+	}
 	err := c.loop.Run(ctx)
 	if c.dog != nil {
 		// Nobody pets it any more, and alerts may take longer than it waits.
@@ -370,9 +381,53 @@ func (c *cluster) closeSockets() error {
 		errs = append(errs, c.pings.Close())
 	}
 	if c.dog != nil {
+		c.begun()
 		errs = append(errs, c.dog.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// watch pets a watchdog until the loop does: it waits from the moment it is opened, and to
+// make hundreds of virtual services ready may take a busy machine longer than it waits.
+// Nothing is held before the loop begins.
+func (c *cluster) watch(dog watchdog) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	c.dog, c.begun = dog, sync.OnceFunc(func() { close(stop); <-ended })
+	go func() {
+		defer close(ended)
+		every := time.NewTicker(watchdogTimeout / 8)
+		defer every.Stop()
+		for {
+			dog.Pet()
+			select {
+			case <-every.C:
+			case <-stop:
+				return
+			}
+		}
+	}()
+}
+
+// mind tells of a watchdog that cannot be written to, while the machine still runs.
+func (c *cluster) mind(ctx context.Context) {
+	every := time.NewTicker(watchdogTimeout / 10)
+	defer every.Stop()
+	said := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		err := c.dog.Err()
+		switch {
+		case err != nil && !said:
+			c.log.WithError(err).Error("the machine is about to be reset")
+		case err == nil && said:
+			c.log.Info("the watchdog is written to again")
+		}
+		said = err != nil
+	}
 }
 
 // governed are the virtual services that belong to groups, each with its group.

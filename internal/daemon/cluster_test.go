@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -32,10 +34,16 @@ func (t *told) Send(_ context.Context, e alerts.Event) error {
 	return nil
 }
 
-// A dog notes its end.
-type dog struct{ events []string }
+// A dog notes its end, and when it was petted.
+type dog struct {
+	events []string
+	petted time.Time
+	ill    error
+}
 
-func (d *dog) Pet() {}
+func (d *dog) Err() error { return d.ill }
+
+func (d *dog) Pet() { d.petted = time.Now() }
 
 func (d *dog) Close() error {
 	d.events = append(d.events, "disarmed")
@@ -62,12 +70,49 @@ func aCluster() *cluster {
 // disarmed as soon as nobody pets it any more.
 func TestWatchdogEndsWithTheLoop(t *testing.T) {
 	c, d := aCluster(), &dog{}
-	c.dog = d
+	c.watch(d)
 	c.loop.Shutdown()
 	c.run(t.Context(), nil)
 	if !slices.Equal(d.events, []string{"disarmed"}) {
 		t.Errorf("after the loop: %v", d.events)
 	}
+}
+
+// What is done before the loop begins may take longer than the watchdog waits. From then
+// on nobody else pets it.
+func TestWatchdogWaitsForTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, d := aCluster(), &dog{}
+		c.watch(d)
+		time.Sleep(time.Minute)
+		c.begun()
+		if silent := time.Since(d.petted); silent >= watchdogTimeout/2 {
+			t.Errorf("petted %v ago", silent)
+		}
+		last := d.petted
+		time.Sleep(time.Minute)
+		c.begun()
+		if d.petted != last {
+			t.Error("petted although the loop has begun")
+		}
+	})
+}
+
+// That the watchdog cannot be written to is said before the machine is reset, and once.
+func TestWatchdogWritingFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, said := aCluster(), 0
+		c.dog = &dog{ill: io.ErrShortWrite}
+		log := quietLog()
+		log.AddHook(hook(func() { said++ }))
+		c.log = log
+		ctx, cancel := context.WithTimeout(t.Context(), watchdogTimeout)
+		defer cancel()
+		c.mind(ctx)
+		if said != 1 {
+			t.Errorf("said %d times", said)
+		}
+	})
 }
 
 // TestRelayGuess is about a start before the network: the relay has to be where it will be
