@@ -460,7 +460,7 @@ name = "web-vip"
 }
 
 // TestEndToEndEveryExample checks each file under etc, and the configuration in
-// the README.
+// the README, alone and with what is told there of two directors.
 func TestEndToEndEveryExample(t *testing.T) {
 	files, err := filepath.Glob("../../etc/*.toml")
 	if err != nil || len(files) < 3 {
@@ -470,12 +470,15 @@ func TestEndToEndEveryExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, _ := strings.Cut(string(readme), "```toml\n")
-	example, _, found := strings.Cut(after, "```")
-	if !found {
-		t.Fatal("no example in the README")
+	var examples []string
+	for after := range strings.SplitSeq(string(readme), "```toml\n") {
+		example, _, _ := strings.Cut(after, "```")
+		examples = append(examples, example)
 	}
-	files = append(files, newPlace(t, example).config)
+	if examples = examples[1:]; len(examples) != 2 {
+		t.Fatalf("%d examples in the README, want two", len(examples))
+	}
+	files = append(files, newPlace(t, examples[0]).config, newPlace(t, examples[0]+examples[1]).config)
 	for _, file := range files {
 		out, errs, exit := program(t, "check", "-c", file)
 		for line := range strings.Lines(out) {

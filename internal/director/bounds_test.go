@@ -1,6 +1,8 @@
 package director_test
 
 import (
+	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -161,5 +163,92 @@ func TestBoundsRefuse(t *testing.T) {
 				t.Errorf("got %v, want it to say %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// promised are the bounds of a pair with the default times.
+func promised(t *testing.T) map[director.Failure]time.Duration {
+	t.Helper()
+	bounds, err := director.Bounds(pair())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[director.Failure]time.Duration{}
+	for _, b := range bounds {
+		all[b.Failure] = b.Limit
+	}
+	return all
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestThePageHasTheBounds: docs/failover.md has the machine's own times and bounds.
+func TestThePageHasTheBounds(t *testing.T) {
+	page, bounds, times := read(t, "docs/failover.md"), promised(t), director.DefaultTimings()
+	for row, failure := range map[string]director.Failure{
+		"daemon killed with -9": director.DaemonKilled, "frozen, resumed": director.Frozen, "host dead, cable pulled": director.HostDead,
+		"cut off without loss of carrier": director.CutOff, "cannot send / cannot receive": director.OneWay,
+		"cut off on the service network, while a second network still carries heartbeats": director.ServiceCut,
+		"only the owner's way to the gateway":                                             director.GatewayPath,
+		"SIGTERM, switchover, failback, maintenance":                                      director.Planned,
+	} {
+		want := fmt.Sprintf("%d ms", bounds[failure].Milliseconds())
+		if bounds[failure] > time.Second {
+			want = fmt.Sprintf("%.1f s", bounds[failure].Seconds())
+		}
+		_, rest, found := strings.Cut(page, "\n| "+row+" | ")
+		columns := strings.Split(strings.SplitN(rest, "\n", 2)[0], " | ")
+		if !found || len(columns) < 4 || columns[2] != want {
+			t.Errorf("%q: the bound is %s, the page has %q", row, want, columns)
+		}
+	}
+	for _, want := range []string{
+		fmt.Sprintf("fence (%d ms) + margin < dead time (%d ms)", times.Fence.Milliseconds(), times.Dead.Milliseconds()),
+		fmt.Sprintf("lets go at the fence (%d ms)", times.Fence.Milliseconds()),
+		fmt.Sprintf("has to wait for the dead time (%d ms)", times.Dead.Milliseconds()),
+		fmt.Sprintf("waits a margin (%d ms)", times.Margin.Milliseconds()),
+		fmt.Sprintf("Directors say every %d ms", times.Heartbeat.Milliseconds()),
+		fmt.Sprintf("the lazy pace of pings (%d s)", int(times.LazyPing.Seconds())),
+	} {
+		if !strings.Contains(strings.ReplaceAll(page, "\n", " "), want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}
+
+// TestTheDemoExpectsTheBounds: what "make demo" expects of each fault is the bound, and
+// 150 ms for a busy machine, as its script says.
+func TestTheDemoExpectsTheBounds(t *testing.T) {
+	bounds, last, judged := promised(t), "", 0
+	for line := range strings.Lines(read(t, "etc/demo.faults")) {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] == "wait" || words[0] == "#" || words[0] == "expect" && words[1] != "outage" {
+			continue
+		}
+		failure, moves := map[string]director.Failure{
+			"kill9": director.DaemonKilled, "freeze": director.Frozen, "pull": director.HostDead, "switchover": director.Planned, "stop": director.Planned,
+		}[last]
+		if words[0] != "expect" {
+			last = words[0]
+			continue
+		}
+		want := time.Duration(0)
+		if moves {
+			want = bounds[failure] + 150*ms
+			judged++
+		}
+		if got, err := time.ParseDuration(words[2]); err != nil || got != want {
+			t.Errorf("after %s at most %s is expected (%v), want %s", last, words[2], err, want)
+		}
+	}
+	if judged != 5 {
+		t.Errorf("%d faults move the address, want five", judged)
 	}
 }
