@@ -552,3 +552,16 @@ func TestALinkFollowsItsInterface(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoCannotBeSentToIsLost: the own interface is down, so that nothing can even be
+// sent. That is no reason to believe that the others are still there.
+func TestWhoCannotBeSentToIsLost(t *testing.T) {
+	l := newLab(t, 2, 1)
+	nodes := l.all()
+	if err := nodes[0].net.paths[0].link.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.until("nothing can be sent", func() bool { return nodes[0].Send("dr2", message("dr1", 1)) != nil })
+	l.membership(nodes[0], "dr2", Lost)
+	l.membership(nodes[1], "dr1", Lost)
+}

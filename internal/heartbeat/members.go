@@ -39,7 +39,11 @@ func (t transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time,
 		return time.Time{}, err
 	}
 	at := time.Now()
-	return at, t.n.send(p, kindGossip, b)
+	// What cannot be sent is lost like what is sent into nothing, and counted. memberlist
+	// would take an error for its own fault (failedRemote in its state.go) and ask no
+	// further: a node would remain a member for as long as this one's interface is down.
+	_ = t.n.send(p, kindGossip, b)
+	return at, nil
 }
 
 func (t transport) peer(addr memberlist.Address) (*peer, error) {
