@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"math"
 	"net/netip"
 	"time"
 
@@ -101,6 +102,9 @@ func (b *builder) cluster() {
 	}
 	b.fence(c)
 	c.Relay = b.relay(t, c)
+	if c.Relay && t.Port == math.MaxUint16 {
+		b.blame(d.Cluster.node, "port", "port: heartbeats through the gateway use the next one, and there is none after %d: write a lower one, or relay = false", t.Port)
+	}
 	b.resourceGroups(c)
 	c.Director.Digest = digest(d.Cluster.node, d.Fence.node, d.Group.node, d.Virtual.node)
 	c.Fixed = digest(d.Cluster.node, d.Fence.node, d.Group.node)
