@@ -86,6 +86,8 @@ type group struct {
 	refused   Reason // the answer to a wish
 
 	doubt      bool
+	untold     bool    // people do not know of the doubt
+	foreignAt  Instant // when they were told of a foreign claim
 	announceAt Instant // when the burst began
 	announced  int     // how many of it were sent
 	lastSaid   Instant // when the last was

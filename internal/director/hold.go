@@ -224,7 +224,7 @@ func (m *machine) doubt(g *group) {
 	if g.role != Active || m.c.without(ReAnnounce) {
 		return
 	}
-	g.doubt = true
+	g.doubt, g.untold = true, false
 	m.s.speak = true
 	m.announceBurst(g)
 }
@@ -249,8 +249,10 @@ func (m *machine) resolve(g *group) {
 			return
 		}
 	}
-	g.doubt = false
-	m.remark(g, because(ReasonDoubtOver))
+	if !g.untold {
+		m.remark(g, because(ReasonDoubtOver))
+	}
+	g.doubt, g.untold = false, false
 	m.announceBurst(g)
 }
 

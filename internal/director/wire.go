@@ -161,8 +161,15 @@ func (m *machine) foreignClaim(e ForeignClaim) {
 	if g.doubt && m.now.Sub(g.announceAt) < m.c.Timings.Lease {
 		return // defended already
 	}
-	m.remark(g, Reason{Code: ReasonForeignClaim, Node: e.By.Node, Detail: e.By.String()})
+	// Each is answered at once; people are told of the first within a lease: who claims the
+	// address a hundred times a second must not fill their logs.
+	told, before := g.foreignAt == 0 || m.now.Sub(g.foreignAt) >= m.c.Timings.Lease, g.doubt
+	if told {
+		g.foreignAt = m.now
+		m.remark(g, Reason{Code: ReasonForeignClaim, Node: e.By.Node, Detail: e.By.String()})
+	}
 	m.doubt(g)
+	g.untold = !told && !before
 }
 
 // quiet tells whether the wire lets this node take the address: silent, or not
