@@ -244,7 +244,8 @@ func (b *builder) keyFile(at place, text string, err error, stranger bool) {
 }
 
 // relay decides whether heartbeats go through the gateway too: as the file says; else
-// if there is one, unless it is known to be on none of this node's networks.
+// if there is one, unless it is known to be on none of this node's networks. What is
+// decided here holds until the next start.
 func (b *builder) relay(t clusterTable, c *Cluster) bool {
 	n := b.doc.Cluster.node
 	if n == nil || len(c.Links) < 2 {
@@ -259,8 +260,24 @@ func (b *builder) relay(t clusterTable, c *Cluster) bool {
 	if c.Stranger || len(b.host.Networks) == 0 {
 		return len(c.Gateways) > 0
 	}
-	return slices.ContainsFunc(b.host.Networks, func(p netip.Prefix) bool {
-		return slices.ContainsFunc(c.Gateways, p.Contains) && slices.ContainsFunc(c.own(), p.Contains)
+	return slices.ContainsFunc(c.own(), func(own netip.Addr) bool { return b.host.mayReach(own, c.Gateways) })
+}
+
+// mayReach tells whether one of the gateways is on the network of an own address, or may
+// be once the address's interface is there, which it need not be at the start.
+func (h Host) mayReach(own netip.Addr, gateways []netip.Addr) bool {
+	missing := own.IsValid() && !own.IsLinkLocalUnicast()
+	for _, p := range h.Networks {
+		if !p.Contains(own) {
+			continue
+		}
+		if slices.ContainsFunc(gateways, p.Contains) {
+			return true
+		}
+		missing = false
+	}
+	return missing && slices.ContainsFunc(gateways, func(via netip.Addr) bool {
+		return via.Is4() == own.Is4() && !slices.ContainsFunc(h.Networks, func(p netip.Prefix) bool { return p.Contains(via) })
 	})
 }
 
