@@ -125,14 +125,14 @@ func warnOfName(log logrus.FieldLogger, site *config.Cluster, own []netip.Addr) 
 	log.WithField("node", site.Director.Self).Warn("this machine has no address of the node that it is to be: unless one comes, it is another node")
 }
 
-// nodesOf are the nodes with their addresses.
+// nodesOf are the nodes with their addresses, as neighbours are known by: without zones.
 func nodesOf(site *config.Cluster) []takeover.Node {
 	var all []takeover.Node
 	for _, n := range site.Links {
 		node := takeover.Node{Name: n.Name}
 		for _, at := range n.Links {
 			if at.IsValid() {
-				node.Addresses = append(node.Addresses, at.Addr())
+				node.Addresses = append(node.Addresses, at.Addr().WithZone(""))
 			}
 		}
 		all = append(all, node)

@@ -150,6 +150,17 @@ func TestRelayGuess(t *testing.T) {
 	}
 }
 
+// The kernel knows its neighbours without the interface.
+func TestNodesAreKnownWithoutZones(t *testing.T) {
+	site := &config.Cluster{Links: []heartbeat.Node{{Name: "dr2", Links: []netip.AddrPort{
+		netip.MustParseAddrPort("[fe80::2%eth0]:6940"), {}, netip.MustParseAddrPort("10.0.0.12:6940"),
+	}}}}
+	want := []netip.Addr{netip.MustParseAddr("fe80::2"), netip.MustParseAddr("10.0.0.12")}
+	if got := nodesOf(site); len(got) != 1 || !slices.Equal(got[0].Addresses, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // Who ends for the next process renews the leases until the disk has what it needs.
 func TestASlowDiskCostsNoLease(t *testing.T) {
 	writing, goOn := make(chan struct{}), make(chan struct{})

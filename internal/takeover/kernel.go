@@ -30,10 +30,17 @@ func (Kernel) Watch(ctx context.Context, device string, addresses []netip.Addr) 
 }
 
 // OnLink are those of the addresses that the kernel reaches over the device without
-// a router.
+// a router. Those that say themselves on which device they are (fe80::1%eth0) are without
+// that: a neighbour that answers knows nothing of it, nor does the kernel's table.
 func (Kernel) OnLink(ctx context.Context, device string, addresses []netip.Addr) []netip.Addr {
 	var near []netip.Addr
 	for _, a := range addresses {
+		if zone := a.Zone(); zone != "" {
+			if zone == device {
+				near = append(near, a.WithZone(""))
+			}
+			continue
+		}
 		if r, err := netif.RouteTo(ctx, a); err == nil && r.Device == device && !r.Gateway.IsValid() && !r.Local {
 			near = append(near, a)
 		}
