@@ -41,7 +41,9 @@ func (b *builder) machines(t *clusterTable, c *Cluster) {
 		_ = b.table(n, &m, "node") // the problems are in the report
 		b.machineName(n, m.Name, c)
 		c.Director.Nodes = append(c.Director.Nodes, director.Node{Name: m.Name, Priority: m.Priority, Witness: m.Witness})
-		c.Links = append(c.Links, heartbeat.Node{Name: m.Name, Links: b.links(n, m, t.Port, used)})
+		links := b.links(n, m, t.Port, used)
+		b.linkKinds(n, links, c)
+		c.Links = append(c.Links, heartbeat.Node{Name: m.Name, Links: links})
 	}
 	if !slices.ContainsFunc(c.Director.Nodes, func(n director.Node) bool { return !n.Witness }) {
 		b.blame(b.doc.Cluster.node, "node", "node: no director is among them, only witnesses")
@@ -90,6 +92,20 @@ func (b *builder) links(n *node, t nodeTable, port uint16, used map[netip.Addr]s
 		b.blame(n, "address", "address: %d links are too many: write at most %d", len(links), mostLinks)
 	}
 	return links
+}
+
+// linkKinds refuses an address of another kind than an earlier node's on the same link:
+// neither would ever hear the other there.
+func (b *builder) linkKinds(n *node, links []netip.AddrPort, c *Cluster) {
+	for i, at := range links {
+		other := slices.IndexFunc(c.Links, func(o heartbeat.Node) bool {
+			return at.IsValid() && i < len(o.Links) && o.Links[i].IsValid() && o.Links[i].Addr().Is4() != at.Addr().Is4()
+		})
+		if other >= 0 {
+			b.problem(b.element(n, "address", i), "address: %s is on the same link as %s of node %q, and only one of them is IPv4: all nodes list their links in the same order, \"\" for one that a node is not on",
+				at.Addr(), c.Links[other].Links[i].Addr(), c.Links[other].Name)
+		}
+	}
 }
 
 // linkNames checks the names of the links.
