@@ -190,6 +190,11 @@ func TakeCensus(ctx context.Context) (*Census, error) {
 	return &Census{links: links, addresses: addresses}, nil
 }
 
+// WithoutRoutes is the same without regard to routes: of the networks of addresses alone.
+func (c *Census) WithoutRoutes() *Census {
+	return &Census{links: c.links, addresses: c.addresses, routed: true}
+}
+
 // Leased is the device that had an address on a lease; empty: none. For good it is
 // another's: a real server has the address on lo.
 func (c *Census) Leased(addr netip.Addr) string {

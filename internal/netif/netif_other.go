@@ -97,6 +97,9 @@ type Census struct{}
 // TakeCensus is for Linux only.
 func TakeCensus(context.Context) (*Census, error) { return nil, errors.ErrUnsupported }
 
+// WithoutRoutes is for Linux only.
+func (c *Census) WithoutRoutes() *Census { return c }
+
 // Leased is for Linux only.
 func (*Census) Leased(netip.Addr) string { return "" }
 

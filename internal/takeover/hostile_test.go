@@ -500,3 +500,48 @@ func TestWireOfADeviceThatIsBackIsProvedNoEasier(t *testing.T) {
 type deafWires struct{ Wires }
 
 func (deafWires) Open(context.Context, string) (Wire, error) { return &deafWire{}, nil }
+
+// At boot a wide network was there first; the narrower one, where the address belongs, came
+// later: there it is asked for, watched and announced from then on.
+func TestAddressMovesToTheDeviceWhereItBelongs(t *testing.T) {
+	one := &atAddress{slowAddress{prefix: netip.MustParsePrefix("10.7.0.100/32")}, "eth1"}
+	l := New(Settings{
+		Director: director.Config{Gateways: []string{"10.7.0.1"}},
+		Groups:   []Group{{Name: "web", Addresses: []Address{one}}}, Wires: deafWires{fakeWires{&host{}}},
+	})
+	p := l.ports
+	p.look(t.Context())
+	wide := p.byName["eth1"]
+	p.openWire(t.Context(), wide)
+	p.probe(0, director.Probe{ID: 1})
+	asked := p.number
+	one.device = "eth0"
+	for range looksElsewhere - 1 {
+		p.seek(t.Context())
+	}
+	one.device = "eth1" // it was gone for a moment only
+	p.seek(t.Context())
+	one.device = "eth0"
+	for range looksElsewhere {
+		if at := p.places[one.prefix.Addr()].port; at != wide {
+			t.Errorf("it moves to %s too early", at.device)
+		}
+		p.seek(t.Context())
+	}
+	narrow := p.byName["eth0"]
+	if narrow == nil {
+		t.Fatal("the address stays where it was")
+	}
+	noting := &notingWire{}
+	narrow.wire, narrow.gateways = noting, wide.gateways
+	p.sighted(wide, netif.Sighting{Kind: netif.Works, ID: asked})
+	p.probe(0, director.Probe{ID: 2})
+	if len(noting.asked) != 1 || l.queue.length() != 0 {
+		e, _ := l.queue.take()
+		t.Errorf("asked for %v where it belongs; handed over: %+v", noting.asked, e.what)
+	}
+	p.sighted(narrow, netif.Sighting{Kind: netif.Answered, ID: p.number, Address: one.prefix.Addr()})
+	if e, _ := l.queue.take(); e.what != (director.WireAnswered{Group: "web", Probe: 2}) {
+		t.Errorf("handed over: %+v, want the answer", e.what)
+	}
+}

@@ -19,6 +19,9 @@ const (
 	// rememberQuestions is for how long an answer can be an answer to a question; a
 	// wire itself remembers for a second.
 	rememberQuestions = time.Second
+	// looksElsewhere is how many looks in a row have to find an address's device elsewhere
+	// before it is: a network manager that starts anew takes all addresses away for a moment.
+	looksElsewhere = 3
 	// claimPause lies at least between two claims of others to addresses of one group.
 	claimPause = 10 * time.Millisecond
 )
@@ -49,6 +52,10 @@ type place struct {
 	address Address
 	addr    netip.Addr
 	port    *port // nil: its device is not known yet
+
+	// Of find alone: another device than the port's, and how many looks in a row found it.
+	elsewhere string
+	looks     int
 }
 
 // A port is a device with its wire.
@@ -191,29 +198,56 @@ func (p *ports) open(ctx context.Context) {
 	p.devices.Go(func() { p.crier.run(ctx) })
 }
 
-// find finds the devices of the addresses that have none yet.
+// find finds the devices of the addresses, also of those that belong on another one now:
+// where none is configured it is the one whose network contains the address, and at boot
+// that of a narrower network may come later. Routes, of which there may be a million, are
+// looked at for those only that have none.
 func (p *ports) find(ctx context.Context) {
-	p.mu.Lock()
-	var homeless []*place
-	for _, pl := range p.places {
-		if pl.port == nil {
-			homeless = append(homeless, pl)
-		}
-	}
-	p.mu.Unlock()
 	look := census(ctx)
-	for _, pl := range homeless {
-		device, err := deviceOf(ctx, pl.address, look)
+	near := func() (*netif.Census, error) {
+		c, err := look()
 		if err != nil {
-			continue // it is looked for again
+			return nil, err
 		}
-		p.mu.Lock()
-		if p.byName[device] == nil {
-			p.byName[device] = &port{device: device}
-		}
-		pl.port = p.byName[device]
-		p.mu.Unlock()
+		return c.WithoutRoutes(), nil
 	}
+	for _, pl := range p.places {
+		p.mu.Lock()
+		before := pl.port
+		p.mu.Unlock()
+		if before == nil {
+			if device, err := deviceOf(ctx, pl.address, look); err == nil {
+				p.settle(pl, device, false)
+			}
+			continue // if there is none it is looked for again
+		}
+		if device, err := deviceOf(ctx, pl.address, near); err == nil && pl.moves(before.device, device) {
+			p.settle(pl, device, p.loop.o.Wires.Carrier(ctx, device))
+		}
+	}
+}
+
+// moves takes in where an address was found, and tells whether it belongs there now.
+func (pl *place) moves(from, to string) bool {
+	if to != pl.elsewhere {
+		pl.elsewhere, pl.looks = to, 0
+	}
+	pl.looks++
+	return to != from && pl.looks >= looksElsewhere
+}
+
+// settle puts an address where its device is.
+func (p *ports) settle(pl *place, device string, up bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if pl.port != nil {
+		pl.port.questions = nil // what was asked there proves nothing here
+	}
+	if p.byName[device] == nil {
+		p.byName[device] = &port{device: device}
+		p.carrier[device] = up // until it is watched
+	}
+	pl.port = p.byName[device]
 }
 
 // deviceOf is the device of an address; of many the kernel is asked once.
