@@ -545,3 +545,41 @@ func TestAddressMovesToTheDeviceWhereItBelongs(t *testing.T) {
 		t.Errorf("handed over: %+v, want the answer", e.what)
 	}
 }
+
+// A stuckWires does not get a wire: somebody holds the kernel's lock.
+type stuckWires struct {
+	fakeWires
+	opening chan struct{}
+}
+
+func (stuckWires) Carrier(context.Context, string) bool { return false }
+
+func (w stuckWires) Open(ctx context.Context, _ string) (Wire, error) {
+	close(w.opening)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A device that is back has its carrier told before its wire is opened, which may take
+// longer than an owner has until it lets go for want of the gateway.
+func TestCarrierIsToldBeforeTheWireIsOpened(t *testing.T) {
+	wires := stuckWires{fakeWires{&host{}}, make(chan struct{})}
+	one := &slowAddress{prefix: netip.MustParsePrefix("192.0.2.100/32")}
+	l := New(Settings{Groups: []Group{{Name: "web", Addresses: []Address{one}}}, Wires: wires})
+	p := l.ports
+	p.look(t.Context())
+	changes := make(chan netif.Change, 1)
+	changes <- netif.Change{Kind: netif.CarrierChange, Index: 1, Carrier: true}
+	ctx, stop := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		p.follow(ctx, p.byName["eth0"], changes)
+	}()
+	<-wires.opening
+	if e, _ := l.queue.take(); e.what != (director.Carrier{Group: "web", Up: true}) {
+		t.Errorf("while the wire is opened this was told: %+v", e.what)
+	}
+	stop()
+	<-over
+}

@@ -357,12 +357,12 @@ func (p *ports) follow(ctx context.Context, t *port, changes <-chan netif.Change
 			if !ok {
 				return
 			}
+			p.changed(t, c) // first: to open a wire takes the kernel's lock several times
 			if c.Index != index || c.Index == 0 {
 				p.closeWire(t)
 				index = c.Index
 				sightings = p.openWire(ctx, t)
 			}
-			p.changed(t, c)
 		case s, ok := <-sightings:
 			if !ok {
 				sightings = nil
