@@ -178,6 +178,19 @@ func (s *site) small(mtu int) {
 	}
 }
 
+// thereAndBack has the group moved to dr2 by an operator, and back by a pulled cable.
+func (s *site) thereAndBack() {
+	s.t.Helper()
+	planned := netif.Boottime()
+	s.must(s.Switchover(s.t.Context(), "dr2"))
+	s.owned("dr2")
+	s.served("dr2")
+	s.outage(lab.Client, planned, s.bound(director.Planned))
+	s.must(s.Pull(s.t.Context(), "dr2"))
+	s.owned("dr1")
+	s.served("dr1")
+}
+
 // TestEndToEndSmallMTU: packets may be no longer than must be; 576 is IPv4's least, 1280
 // IPv6's.
 func TestEndToEndSmallMTU(t *testing.T) {
@@ -193,14 +206,7 @@ func TestEndToEndSmallMTU(t *testing.T) {
 			s.still(parted, "dr1") // heartbeats by the gateway
 			s.outage(lab.Client, parted, noise)
 			s.must(s.Heal(t.Context()))
-			planned := netif.Boottime()
-			s.must(s.Switchover(t.Context(), "dr2"))
-			s.owned("dr2")
-			s.served("dr2")
-			s.outage(lab.Client, planned, s.bound(director.Planned))
-			s.must(s.Pull(t.Context(), "dr2"))
-			s.owned("dr1")
-			s.served("dr1")
+			s.thereAndBack()
 		})
 	}
 }
@@ -224,12 +230,5 @@ func TestEndToEndHeartbeatsInPieces(t *testing.T) {
 	pass(2 * time.Second)
 	s.still(began, "dr1")
 	s.outage(lab.Client, began, noise)
-	planned := netif.Boottime()
-	s.must(s.Switchover(t.Context(), "dr2"))
-	s.owned("dr2")
-	s.served("dr2")
-	s.outage(lab.Client, planned, s.bound(director.Planned))
-	s.must(s.Pull(t.Context(), "dr2"))
-	s.owned("dr1")
-	s.served("dr1")
+	s.thereAndBack()
 }
