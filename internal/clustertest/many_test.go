@@ -162,12 +162,15 @@ func earliest(a, b time.Duration) time.Duration {
 // all waits until one of the two, and nobody else, has every address.
 func (e *estate) all(s *site, node string, addresses []netip.Addr) {
 	s.t.Helper()
+	s.eventually(node+" has every address", func() bool { return e.has(node, addresses) })
+}
+
+// has tells whether one of the two, and nobody else, has every address.
+func (e *estate) has(node string, addresses []netip.Addr) bool {
 	want := [2]bool{node == "dr1", node == "dr2"}
-	s.eventually(node+" has every address", func() bool {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		return !slices.ContainsFunc(addresses, func(a netip.Addr) bool { return e.last[a] != want })
-	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !slices.ContainsFunc(addresses, func(a netip.Addr) bool { return e.last[a] != want })
 }
 
 // owner waits until one of the two, and nobody else, has every address.

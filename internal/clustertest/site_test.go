@@ -170,6 +170,14 @@ func (s *site) served(node string) {
 	s.must(s.AwaitAnswer(ctx, lab.Client, node, netif.Boottime()))
 }
 
+// answers tells whether a director answers the client within the time that the prober's
+// pace and a busy machine need; it is for what is asked again and again.
+func (s *site) answers(node string) bool {
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Second)
+	defer cancel()
+	return s.AwaitAnswer(ctx, lab.Client, node, netif.Boottime()) == nil
+}
+
 // begins starts the first director, then the others, and returns when all hear each
 // other and the client is served.
 func (s *site) begins() {
