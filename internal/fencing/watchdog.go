@@ -17,7 +17,8 @@ type WatchdogSettings struct {
 
 // A Watchdog has the machine reset by its hardware, or by the kernel, when the loop
 // that pets it stands still: not before its timeout after the last Pet, and at most an
-// eighth of it later. A process that dies without Close is as one that stands still.
+// eighth of it later. If the whole process stands still, or dies without Close, it may be
+// an eighth earlier: the last Pet was not written then.
 // The first Pet is due within the timeout after it was opened.
 type Watchdog struct {
 	device  device
