@@ -79,6 +79,21 @@ func (m *machine) others(g *group) Reason {
 	return Reason{}
 }
 
+// third is why another node would be in the way even if the owner released the group.
+func (m *machine) third(g *group) Reason {
+	for i := range m.s.peers {
+		if !m.mayHold(g, i) {
+			continue
+		}
+		switch why := m.blockedBy(g, i); why.Code {
+		default:
+			return why
+		case None, ReasonOwnerAlive, ReasonPeerAcquiring, ReasonPeerReleasing:
+		}
+	}
+	return Reason{}
+}
+
 func (m *machine) blockedBy(g *group, i int) Reason {
 	p, name := &m.s.peers[i], m.name(i)
 	switch p.state {

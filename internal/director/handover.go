@@ -20,9 +20,14 @@ func (m *machine) handover(g *group) bool {
 	return false
 }
 
-// fit is the best other node that can take the group and hears us.
+// fit is the best other node that can take the group at once, and hears us.
 func (m *machine) fit(g *group) int {
-	to := m.best(g, m.self)
+	return m.heir(g, func(node int) bool { return !m.s.peers[node].claim(g).Blocked })
+}
+
+// heir is the best of the other nodes that count and can take the group, if it hears us.
+func (m *machine) heir(g *group, counts func(node int) bool) int {
+	to := m.choose(g, func(k candidate, able bool) bool { return able && k.node != m.self && counts(k.node) })
 	if to < 0 || !m.hearsUs(to) {
 		return -1
 	}
@@ -36,11 +41,17 @@ func (m *machine) hearsUs(node int) bool {
 	return p.state == Alive && (m.c.NeedsMajority() || p.acked && m.acknowledged(p) < m.c.Timings.Suspect)
 }
 
+// takes tells whether a node can take the group at once, and will hear that it may.
+func (m *machine) takes(g *group, node int) bool {
+	c := m.s.peers[node].claim(g)
+	return c.Able && !c.Blocked && m.hearsUs(node)
+}
+
 // unable says why a node cannot be handed a group.
 func (m *machine) unable(g *group, node int) Reason {
 	c := m.s.peers[node].claim(g)
 	why := Reason{Code: ReasonTargetUnable, Node: m.name(node), Detail: "it does not hear this node"}
-	if !c.Able {
+	if !c.Able || c.Blocked {
 		why.Detail = c.Why.String()
 	}
 	return why
@@ -51,7 +62,11 @@ func (m *machine) shutdownMove(g *group) (Reason, int, bool) {
 	if !m.s.leaving {
 		return Reason{}, -1, false
 	}
-	return because(ReasonShutdown), m.fit(g), true
+	to := m.fit(g)
+	if to < 0 {
+		to = m.heir(g, func(int) bool { return true })
+	}
+	return because(ReasonShutdown), to, true
 }
 
 func (m *machine) maintenanceMove(g *group) (Reason, int, bool) {
@@ -139,7 +154,7 @@ func (m *machine) requestMove(g *group) (Reason, int, bool) {
 	switch {
 	case m.priority(g, max(to, 0)) == 0 || to < 0:
 		m.deny(g, about(ReasonTargetUnknown, wish))
-	case !m.s.peers[to].claim(g).Able || !m.hearsUs(to):
+	case !m.takes(g, to):
 		m.deny(g, m.unable(g, to))
 	default:
 		return about(ReasonSwitchover, wish), to, true
@@ -169,7 +184,7 @@ func (m *machine) togetherMove(g *group) (Reason, int, bool) {
 	switch {
 	case p.differs:
 		return about(ReasonDigest, why.Node), -1, false
-	case m.priority(g, to) == 0 || !p.claim(g).Able || !m.hearsUs(to):
+	case m.priority(g, to) == 0 || !m.takes(g, to):
 		return m.unable(g, to), -1, false
 	}
 	return about(ReasonTogether, why.Node), to, true
@@ -198,7 +213,7 @@ func (m *machine) failbackMove(g *group) (Reason, int, bool) {
 		return about(ReasonDigest, name), -1, false
 	case g.pinned:
 		return about(ReasonPinned, name), -1, false
-	case m.now.Sub(g.betterAt) < max(set.Failback.After, t.Dead) || g.held(m.now) < t.Dead || !m.hearsUs(to):
+	case m.now.Sub(g.betterAt) < max(set.Failback.After, t.Dead) || g.held(m.now) < t.Dead || !m.takes(g, to):
 		// That one acknowledgement is late does not begin the wait anew.
 		return about(ReasonFailbackWaits, name), -1, false
 	}

@@ -63,6 +63,10 @@ type Claim struct {
 	Renewed time.Duration
 	// Able tells whether the node could take the group now.
 	Able bool
+	// Blocked: the node would have to wait for another than the group's owner, whose
+	// silence is too short for it, or who is not known to be off. It may have heard less
+	// than others did: it stood still, or was started, after that one fell silent.
+	Blocked bool
 	// Ready: the wire is silent, and only the owner's heartbeats, or too short a
 	// silence, keep the node from taking.
 	Ready bool

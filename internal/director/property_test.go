@@ -208,7 +208,7 @@ func (a *auditor) message() director.Message {
 	role := director.Role(rapid.IntRange(0, 6).Draw(a.t, "role"))
 	claim := director.Claim{
 		Group: "web", Role: role, Epoch: uint64(rapid.IntRange(0, 5).Draw(a.t, "epoch")), Priority: 1,
-		Able: rapid.Bool().Draw(a.t, "able"), Ready: rapid.Bool().Draw(a.t, "ready"),
+		Able: rapid.Bool().Draw(a.t, "able"), Blocked: rapid.Bool().Draw(a.t, "blocked"), Ready: rapid.Bool().Draw(a.t, "ready"),
 		To:      rapid.SampledFrom([]string{"", "a"}).Draw(a.t, "to"),
 		Request: rapid.SampledFrom([]string{"", "", "b", "z"}).Draw(a.t, "request"),
 	}

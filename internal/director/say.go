@@ -36,8 +36,13 @@ func (m *machine) claim(g *group) Claim {
 		Group: g.name, Role: g.role, Epoch: g.shown(), Priority: m.priority(g, m.self), Fitness: g.fitness(), Renewed: -1,
 		Able: g.able.Code == None, Ready: g.ready, StopFailed: g.stopFailed, Request: g.request, Refused: g.refused, Why: g.why,
 	}
-	if g.able.Code != None && !g.role.Holds() {
-		c.Why = g.able
+	if !g.role.Holds() {
+		switch third := m.third(g); {
+		case g.able.Code != None:
+			c.Why = g.able
+		case third.Code != None:
+			c.Blocked, c.Why = true, third
+		}
 	}
 	if by := m.claimant(g); by >= 0 && !g.role.Holds() {
 		c.Leave, c.LeaveEpoch = m.name(by), m.s.peers[by].claim(g).Epoch

@@ -17,11 +17,11 @@ func (m *machine) askStonith(g *group, why Reason) {
 	switch why.Code {
 	case ReasonPeerStopFailed:
 	case ReasonStonithNeeded:
-		if !g.silent && m.now < m.strictEnd(g, p) && !m.c.Groups[g.index].Bare {
+		if !g.silent && (m.now < m.strictEnd(g, p) || m.cutOff()) && !m.c.Groups[g.index].Bare {
 			return // its kernel answers: the daemon may only be restarting
 		}
 	case ReasonAnswered:
-		if p.state != Dead || m.now < m.strictEnd(g, p) {
+		if p.state != Dead || m.now < m.strictEnd(g, p) || m.cutOff() {
 			return // the lease may do it
 		}
 	default:
@@ -33,6 +33,19 @@ func (m *machine) askStonith(g *group, why Reason) {
 	p.stonithing, p.stonithed, p.stonithAt = true, true, m.now
 	m.remark(g, Reason{Code: ReasonStonithAsked, Node: why.Node, Detail: why.String()})
 	m.do(PowerOff{Node: why.Node})
+}
+
+// cutOff tells whether a device of any group here has no carrier, or had none until so
+// lately that others need not have been heard since. A node that is silent and whose kernel
+// answers is most likely well then, and would be heard on that device: to power it off would
+// end the groups that it alone can hold.
+func (m *machine) cutOff() bool {
+	for i := range m.s.groups {
+		if g := &m.s.groups[i]; g.cut || g.backAt != 0 && m.now.Sub(g.backAt) < m.c.Timings.Dead {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *machine) stonithDone(e StonithDone) {

@@ -41,6 +41,7 @@ const (
 	claimReady
 	claimStopFailed
 	claimForced
+	claimBlocked
 )
 
 // The flags of a word, of a message, and of a hear.
@@ -207,6 +208,7 @@ func (e *encoder) claim(c director.Claim, detail int) {
 	e.flag(c.Ready, claimReady)
 	e.flag(c.StopFailed, claimStopFailed)
 	e.flag(c.Forced, claimForced)
+	e.flag(c.Blocked, claimBlocked)
 	e.string(c.Group)
 	e.uint(uint64(c.Role))
 	e.uint(c.Epoch)
@@ -384,10 +386,10 @@ func (d *decoder) order(flags byte) director.Order {
 }
 
 func (d *decoder) claim() director.Claim {
-	flags := d.byte(claimAble | claimReady | claimStopFailed | claimForced)
+	flags := d.byte(claimAble | claimReady | claimStopFailed | claimForced | claimBlocked)
 	return director.Claim{
 		Able: flags&claimAble != 0, Ready: flags&claimReady != 0,
-		StopFailed: flags&claimStopFailed != 0, Forced: flags&claimForced != 0,
+		StopFailed: flags&claimStopFailed != 0, Forced: flags&claimForced != 0, Blocked: flags&claimBlocked != 0,
 		Group: d.string(), Role: d.role(), Epoch: d.uint(), Priority: int(d.int()), Fitness: int(d.int()), Renewed: d.time(),
 		Leave: d.string(), LeaveEpoch: d.uint(), To: d.string(), Request: d.string(), Refused: d.reason(), Why: d.reason(),
 	}

@@ -29,7 +29,7 @@ var (
 		return director.Claim{
 			Group: anyText.Draw(t, "group"), Role: director.Role(rapid.IntRange(0, int(director.Maintenance)).Draw(t, "role")),
 			Epoch: rapid.Uint64().Draw(t, "epoch"), Priority: rapid.Int().Draw(t, "priority"), Fitness: rapid.Int().Draw(t, "fitness"),
-			Renewed: anyDuration.Draw(t, "renewed"), Able: rapid.Bool().Draw(t, "able"), Ready: rapid.Bool().Draw(t, "ready"),
+			Renewed: anyDuration.Draw(t, "renewed"), Able: rapid.Bool().Draw(t, "able"), Blocked: rapid.Bool().Draw(t, "blocked"), Ready: rapid.Bool().Draw(t, "ready"),
 			Leave: anyText.Draw(t, "leave"), LeaveEpoch: rapid.Uint64().Draw(t, "leave epoch"), StopFailed: rapid.Bool().Draw(t, "stop failed"),
 			To: anyText.Draw(t, "to"), Forced: rapid.Bool().Draw(t, "forced"), Request: anyText.Draw(t, "request"),
 			Refused: anyReason.Draw(t, "refused"), Why: anyReason.Draw(t, "why"),
