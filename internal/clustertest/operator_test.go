@@ -48,7 +48,7 @@ func TestEndToEndAnAckedFailureStaysAcked(t *testing.T) {
 			o.s.must(o.s.Start("dr1"))
 			o.s.eventually("dr1 stands by", func() bool { return o.s.role("dr1") == "standby" })
 			o.acked("dr1")
-			o.s.must(o.s.Switchover(t.Context(), "dr1"))
+			o.s.switchover("dr1")
 			o.s.owned("dr1")
 			quiet("after the switchover")
 			o.acked("dr1")

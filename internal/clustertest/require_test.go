@@ -89,7 +89,7 @@ func TestEndToEndInterface(t *testing.T) {
 	s.eventually("people see why", func() bool { return s.shown("dr1", "interface eth1: is down") })
 	up("dr1", true)
 	s.eventually("dr1 is fit again", func() bool { return s.fit("dr1") })
-	s.must(s.Switchover(t.Context(), "dr1"))
+	s.switchover("dr1")
 	s.owned("dr1")
 	s.served("dr1")
 }

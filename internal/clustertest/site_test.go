@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/monitord/monitord/internal/director"
 	"github.com/monitord/monitord/internal/lab"
 	"github.com/monitord/monitord/internal/netif"
+	"github.com/monitord/monitord/internal/takeover"
 )
 
 // program is the real one, built once.
@@ -179,26 +181,76 @@ func (s *site) answers(node string) bool {
 }
 
 // begins starts the first director, then the others, and returns when all hear each
-// other and the client is served.
+// other, each knows of each that it could take over, and the client is served.
 func (s *site) begins() {
 	s.t.Helper()
 	s.must(s.StartAll())
 	s.owned("dr1")
 	s.served("dr1")
 	for _, n := range s.Nodes() {
-		s.eventually(n.Name+" hears the others", func() bool {
-			v, err := s.view(n.Name)
-			if err != nil {
-				return false
-			}
-			for _, other := range v.Nodes {
-				if !other.Self && other.State != "alive" {
-					return false
-				}
-			}
-			return true
-		})
+		s.eventually(n.Name+" hears the others, who could take over", func() bool { return s.hears(n.Name) })
 	}
+}
+
+// hears tells whether a node hears all others, and they can take each group, by what it
+// knows of them.
+func (s *site) hears(node string) bool {
+	v, err := s.view(node)
+	if err != nil {
+		return false
+	}
+	for _, other := range v.Nodes {
+		if !other.Self && other.State != "alive" {
+			return false
+		}
+	}
+	for _, g := range v.Groups {
+		if slices.ContainsFunc(g.Nodes, func(c takeover.ClaimView) bool { return !c.Able }) {
+			return false
+		}
+	}
+	return true
+}
+
+// switchover has an operator move the group, when its owner knows that the other one can
+// take it: who has just begun to stand by has to find its gateway, and to say so.
+func (s *site) switchover(to string) {
+	s.t.Helper()
+	s.eventually(to+" can take the group, as its owner knows", func() bool { return s.able(s.Owner(), to) })
+	s.must(s.Switchover(s.t.Context(), to))
+}
+
+// able tells whether a node can take the group, as another one knows.
+func (s *site) able(by, node string) bool {
+	v, err := s.view(by)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(v.Groups[0].Nodes, func(c takeover.ClaimView) bool { return c.Node == node && c.Able })
+}
+
+// settles waits until one director has the address and answers the client, and returns
+// its name. Before that it may rightly go from one to the other, and be nobody's.
+func (s *site) settles() (owner string) {
+	s.t.Helper()
+	s.eventually("one of them has the address and answers", func() bool {
+		owner = s.Owner()
+		return (owner == "dr1" || owner == "dr2") && s.answers(owner) && s.Owner() == owner
+	})
+	return owner
+}
+
+// regains has an operator move the group to a director that was out of it, until that has
+// it and answers. Who comes back may lose its gateway again at first: then it is refused,
+// or hands over once more, and is right. also is what has to be so as well; nil: nothing.
+func (s *site) regains(node string, also func() bool) {
+	s.t.Helper()
+	s.eventually(node+" has the address again and answers", func() bool {
+		if owner := s.Owner(); owner != node && s.fit(node) && s.able(owner, node) {
+			_ = s.Switchover(s.t.Context(), node) // it is tried again
+		}
+		return s.Owner() == node && s.fit(node) && (also == nil || also()) && s.answers(node)
+	})
 }
 
 // moves are the changes of the address's owner since a time.
