@@ -3,6 +3,7 @@
 package clustertest
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/monitord/monitord/internal/daemon"
 	"github.com/monitord/monitord/internal/lab"
 )
 
@@ -38,6 +40,22 @@ monitor = { type = "http", port = 80, path = "/healthz", status = "200", timeout
 	}
 }
 
+// alerts are how many were sent about the first server's failure, as a director knows.
+func (s *site) alerts(node string) int {
+	out, err := s.does(node, "status", "--json")
+	if err != nil {
+		return 0
+	}
+	var status daemon.Status
+	s.must(json.Unmarshal([]byte(out), &status))
+	for _, w := range status.Engine.Watches {
+		if w.Group == "first" {
+			return w.Alerts
+		}
+	}
+	return 0
+}
+
 // TestEndToEndOneOutageOneMail: a server fails, people are told, the director that told
 // them is killed, the server returns: nobody is told anything twice, nor not at all.
 func TestEndToEndOneOutageOneMail(t *testing.T) {
@@ -54,7 +72,7 @@ func TestEndToEndOneOutageOneMail(t *testing.T) {
 	s.begins()
 	s.must(s.Fail("web1"))
 	s.eventually("people are told of the failure", func() bool { return told() != "" })
-	pass(500 * time.Millisecond) // the other director learns that they were
+	s.eventually("dr2 learns that they were", func() bool { return s.alerts("dr2") == 1 })
 	s.must(s.Kill9(t.Context(), "dr1"))
 	s.owned("dr2")
 	s.served("dr2")
@@ -66,7 +84,8 @@ func TestEndToEndOneOutageOneMail(t *testing.T) {
 	s.must(s.Start("dr1"))
 	s.eventually("dr1 stands by", func() bool { return s.role("dr1") == "standby" })
 	pass(2 * time.Second)
-	s.must(s.Switchover(t.Context(), "dr1"))
+	s.eventually("dr1 learns what people were told", func() bool { return s.alerts("dr1") == 1 })
+	s.switchover("dr1")
 	s.owned("dr1")
 	pass(2 * time.Second)
 	s.must(s.Return(t.Context(), "web1"))
