@@ -78,6 +78,7 @@ func TestEndToEndAlone(t *testing.T) {
 	s.must(s.Start("dr1"))
 	s.owned("dr1")
 	s.served("dr1")
+	s.eventually("it holds the group", func() bool { return s.role("dr1") == "active" })
 	v, err := s.view("dr1")
 	s.must(err)
 	if len(v.Nodes) != 1 || v.Groups[0].Owner != "dr1" || len(v.Links) != 0 {

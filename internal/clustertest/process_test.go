@@ -168,7 +168,7 @@ func (s *site) fill(node string) {
 func (s *site) hanging() (hang string) {
 	s.t.Helper()
 	folder := s.node("dr1").Folder
-	s.must(os.WriteFile(filepath.Join(folder, "service"), []byte(fmt.Sprintf(`#!/bin/sh
+	s.must(writeProgram(filepath.Join(folder, "service"), fmt.Sprintf(`#!/bin/sh
 # On every director there is one of its own.
 here=%[1]s/service-$(uname -n)
 case $1 in
@@ -181,7 +181,7 @@ stop)
 	rm -f $here ;;
 status) [ -e $here ] || exit 3 ;;
 esac
-`, folder, "10.7.0.100")), 0o755))
+`, folder, "10.7.0.100")))
 	return filepath.Join(folder, "hang")
 }
 

@@ -164,6 +164,10 @@ func TestEndToEndNameTwice(t *testing.T) {
 		_, err := s.Run(ctx, "near", "run", "-c", config, "--node", "dr1")
 		said <- err
 	}()
+	s.eventually("the second dr1 runs", func() bool {
+		_, err := os.Stat(filepath.Join(filepath.Dir(config), "socket"))
+		return err == nil
+	})
 	pass(2 * time.Second)
 	s.still(began, "dr1")
 	s.outage(lab.Client, began, noise)
