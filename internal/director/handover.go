@@ -22,7 +22,7 @@ func (m *machine) handover(g *group) bool {
 
 // fit is the best other node that can take the group at once, and hears us.
 func (m *machine) fit(g *group) int {
-	return m.heir(g, func(node int) bool { return !m.s.peers[node].claim(g).Blocked })
+	return m.heir(g, func(node int) bool { return !m.waits(g, node) })
 }
 
 // heir is the best of the other nodes that count and can take the group, if it hears us.
@@ -43,8 +43,7 @@ func (m *machine) hearsUs(node int) bool {
 
 // takes tells whether a node can take the group at once, and will hear that it may.
 func (m *machine) takes(g *group, node int) bool {
-	c := m.s.peers[node].claim(g)
-	return c.Able && !c.Blocked && m.hearsUs(node)
+	return m.s.peers[node].claim(g).Able && !m.waits(g, node) && m.hearsUs(node)
 }
 
 // unable says why a node cannot be handed a group.

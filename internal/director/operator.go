@@ -108,7 +108,7 @@ func (m *machine) wish(g *group, e Operator) {
 	case e.Command == FailbackNow:
 		to = m.nameOf(m.bestOr(g, owner))
 	case to == "":
-		to = m.nameOf(m.best(g, owner))
+		to = m.nameOf(m.elsewhere(g, owner))
 	}
 	switch {
 	case to == "":
@@ -131,6 +131,24 @@ func (m *machine) wish(g *group, e Operator) {
 // unfit moves the group by itself.
 func (m *machine) bestOr(g *group, owner int) int {
 	return m.choose(g, func(k candidate, able bool) bool { return able || k.node == owner })
+}
+
+// elsewhere is the best candidate beside the owner: one that can take the group at once,
+// else one whose reason why it cannot the owner will tell.
+func (m *machine) elsewhere(g *group, owner int) int {
+	at := m.choose(g, func(k candidate, able bool) bool { return able && k.node != owner && !m.waits(g, k.node) })
+	if at < 0 {
+		return m.best(g, owner)
+	}
+	return at
+}
+
+// waits tells whether a node would have to wait for another than the owner.
+func (m *machine) waits(g *group, node int) bool {
+	if node == m.self {
+		return m.third(g).Code != None
+	}
+	return m.s.peers[node].claim(g).Blocked
 }
 
 func (m *machine) nameOf(node int) string {

@@ -178,10 +178,11 @@ func (m *machine) relay(h Hear) {
 		return
 	}
 	m.incarnate(i, h.Incarnation)
-	if at > p.relayed {
-		p.relayed = at
+	if h.Seq <= p.wordOf {
+		return // known; one that stood still counts the silence of others from its own return
 	}
-	if h.Seq > p.wordOf && h.Silent < m.c.Timings.Suspect {
+	p.relayed = max(p.relayed, at)
+	if h.Silent < m.c.Timings.Suspect {
 		m.said(i, h.Seq, h.Word, at)
 		m.revive(i)
 	}
