@@ -32,7 +32,7 @@ func TestScript(t *testing.T) {
 	if rows := l.Rows(); len(rows) != 0 {
 		t.Errorf("done before that was found: %v", rows)
 	}
-	err := l.Play(t.Context(), strings.NewReader("gateway down\nexpect owner dr2 10ms\nexpect owner none\nwait 200ms\nexpect dual 0s\nexpect outage 100ms\ngateway up\n"))
+	err := l.Play(t.Context(), strings.NewReader("gateway down\nexpect owner dr2 10ms\nexpect owner none\nwait 1s\nexpect dual 0s\nexpect outage 100ms\ngateway up\n"))
 	if !errors.Is(err, errUnmet) || !strings.Contains(err.Error(), "line 2: ") || !strings.Contains(err.Error(), "line 6: ") || strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("of seven lines the second and the sixth are not met: %v", err)
 	}
