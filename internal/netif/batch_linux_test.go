@@ -287,6 +287,9 @@ func TestHoldAllEndsLate(t *testing.T) {
 			return err
 		}
 		h, err := netif.HoldAll(ctx, all, netif.Boottime()+300*time.Microsecond)
+		for err != nil && strings.Contains(err.Error(), "not begun") { // this thread had to wait
+			h, err = netif.HoldAll(ctx, all, netif.Boottime()+300*time.Microsecond)
+		}
 		if !errors.Is(err, netif.ErrLate) || h.Ended < h.Began || strings.Count(err.Error(), "\n") > 6 {
 			t.Errorf("%+v: %v", h, err)
 		}
