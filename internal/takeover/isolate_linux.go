@@ -45,20 +45,45 @@ const preferred = -15
 
 // preferProcess prefers the threads that there are; those that come later inherit it.
 func preferProcess() error {
+	return preferAll(threads, func(id int) error { return unix.Setpriority(unix.PRIO_PROCESS, id, preferred) })
+}
+
+// preferAll lists the threads until it has preferred each: one that was not preferred yet
+// may have started another since they were listed.
+func preferAll(list func() ([]int, error), prefer func(id int) error) error {
+	done := map[int]bool{}
+	for before := -1; before < len(done); {
+		before = len(done)
+		all, err := list()
+		if err != nil {
+			return err
+		}
+		for _, id := range all {
+			if done[id] {
+				continue
+			}
+			if err := prefer(id); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err // ESRCH: the thread has ended
+			}
+			done[id] = true
+		}
+	}
+	return nil
+}
+
+func threads() (all []int, err error) {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, task := range tasks {
 		id, err := strconv.Atoi(task.Name())
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := unix.Setpriority(unix.PRIO_PROCESS, id, preferred); err != nil && !errors.Is(err, unix.ESRCH) {
-			return err // ESRCH: the thread has ended
-		}
+		all = append(all, id)
 	}
-	return nil
+	return all, nil
 }
 
 var errLimited = errors.New("RLIMIT_MEMLOCK is limited")
