@@ -160,6 +160,7 @@ func TestKernelDownloadSurvivesFailover(t *testing.T) {
 	p.awaitRole(t, 0, "standby")
 	p.roles(t, "backup", "master")
 	file.goesOn(t, "with the first one back as a standby")
+	p.awaitAble(t, 1, "shop", "dr1")
 	if _, err := p.daemons[1].Run("switchover", "shop", "dr1"); err != nil {
 		t.Fatal(err)
 	}

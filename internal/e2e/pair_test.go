@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,6 +107,24 @@ func (p *pair) awaitRole(t *testing.T, i int, roles ...string) {
 			}
 		}
 		return nil
+	})
+}
+
+// awaitAble waits until a director knows that another one can take a group: who has just
+// begun to stand by has to find its gateway, and to say so, or a switchover is refused.
+func (p *pair) awaitAble(t *testing.T, by int, group, node string) {
+	t.Helper()
+	hosts.Eventually(t, patience, func() error {
+		v, err := p.view(by)
+		if err != nil {
+			return err
+		}
+		for _, g := range v.Groups {
+			if g.Name == group && slices.ContainsFunc(g.Nodes, func(c takeover.ClaimView) bool { return c.Node == node && c.Able }) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s does not know that %s can take %s: %+v", v.Self, node, group, v.Groups)
 	})
 }
 
