@@ -18,6 +18,7 @@ import (
 
 	"github.com/monitord/monitord/internal/debian"
 	"github.com/monitord/monitord/internal/e2e/hosts"
+	"github.com/monitord/monitord/internal/kernellab"
 	"github.com/monitord/monitord/internal/timeup"
 	"github.com/monitord/monitord/resources"
 	"github.com/monitord/monitord/resources/resourcetest"
@@ -47,11 +48,13 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t proc proc /proc
 mount --bind /proc/sys/fs /proc/sys/fs
 mount -t tmpfs -o mode=755 tmpfs /run
-mount -t tmpfs -o mode=755 tmpfs /var/lib
+mkdir /run/units
+mount --bind "$2" /run/units
+for folder in /tmp /var/tmp /var/lib; do mount -t tmpfs tmpfs $folder; done
 mount --rbind /dev /dev
 mount --bind /dev/null /dev/console
 for folder in /proc/sys/fs /dev /; do mount -o remount,bind,ro $folder; done
-exec env container=lab SYSTEMD_UNIT_PATH="$2" SYSTEMD_GENERATOR_PATH=/none SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/none \
+exec env container=lab SYSTEMD_UNIT_PATH=/run/units SYSTEMD_GENERATOR_PATH=/none SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/none \
 	"$1" --system --unit=lab.target --log-target=kmsg --show-status=no --default-standard-output=null' sh "$2" "$3"
 `
 
@@ -66,9 +69,8 @@ find /sys/fs/cgroup/$1 -depth -type d -exec rmdir {} +
 // in PATH then.
 func programOfSystemd(t *testing.T) string {
 	t.Helper()
-	const path = "/lib/systemd/systemd"
-	if _, err := os.Stat(path); err == nil {
-		return path
+	if _, err := os.Stat(kernellab.SystemdPath); err == nil {
+		return kernellab.SystemdPath
 	}
 	root := debian.Tree(t, "systemd")
 	debian.Setenv(t, root)
@@ -79,7 +81,7 @@ func programOfSystemd(t *testing.T) string {
 		}
 		t.Setenv("LD_LIBRARY_PATH", strings.Join(append(found, os.Getenv("LD_LIBRARY_PATH")), ":"))
 	}
-	return filepath.Join(root, path)
+	return filepath.Join(root, kernellab.SystemdPath)
 }
 
 // theirs are the units that others need: what a service depends on by default.
@@ -185,17 +187,14 @@ func services() map[string]string {
 		// It does not end, and is killed in the end: the unit has failed then.
 		"deaf@.service": "[Service]\nType=exec\nExecStart=/bin/sh -c 'trap \"\" TERM; while :; do sleep 1000; done'\nTimeoutStopSec=1s\n",
 		// Its end never comes.
-		"stubborn@.service": "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sh -c 'echo >WORD; sleep infinity'\nTimeoutStopSec=infinity\n",
+		"stubborn@.service": "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sh -c 'echo >/run/units/hangs; sleep infinity'\nTimeoutStopSec=infinity\n",
 		"refusing@.service": "[Unit]\nRefuseManualStop=yes\n[Service]\nExecStart=/bin/sleep infinity\n",
 	}
 }
 
 // A resource of the kind "systemd" keeps its contract with a real systemd.
 func TestEndToEndSystemd(t *testing.T) {
-	units := services()
-	word := filepath.Join(t.TempDir(), "hangs")
-	units["stubborn@.service"] = strings.Replace(units["stubborn@.service"], "WORD", word, 1)
-	m := bootSystemd(t, hosts.New(t).Host("dr1"), units)
+	m := bootSystemd(t, hosts.New(t).Host("dr1"), services())
 	places := 0
 	in := func(name string) func(testing.TB) func() resources.Resource {
 		return func(t testing.TB) func() resources.Resource {
@@ -220,7 +219,7 @@ func TestEndToEndSystemd(t *testing.T) {
 		if err := r.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		err := r.Stop(timeup.AtWord(t, word))
+		err := r.Stop(timeup.AtWord(t, filepath.Join(m.folder, "hangs")))
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "stop stubborn@1.service did not end in time") {
 			t.Errorf("error %v", err)
 		}

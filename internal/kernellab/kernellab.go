@@ -25,6 +25,10 @@ const (
 	ToolsVariable = "MONITORD_LAB_TOOLS"
 )
 
+// SystemdPath is where a machine has systemd, if it has it. Tests on a machine without it
+// take that of Debian's package "systemd", which is in the cache in the lab's machine too.
+const SystemdPath = "/lib/systemd/systemd"
+
 // ToolPackages are the Debian packages with the programs that [Tools] promises:
 // ip, tc, ss, ipvsadm, nft, modprobe.
 func ToolPackages() []string { return []string{"kmod", "iproute2", "ipvsadm", "nftables"} }

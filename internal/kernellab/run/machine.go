@@ -52,6 +52,12 @@ func gather(ctx context.Context) (parts, error) {
 	if p.tools, err = debian.Fetch(ctx, kernellab.ToolPackages()...); err != nil {
 		return p, fmt.Errorf("programs for the machine: %w", err)
 	}
+	// What a test finds in the cache need not be fetched in a machine without a network.
+	if _, err := os.Stat(kernellab.SystemdPath); err != nil {
+		if _, err := debian.Fetch(ctx, "systemd"); err != nil {
+			return p, fmt.Errorf("systemd for the machine: %w", err)
+		}
+	}
 	p.kernel, err = findKernel(p.hardware, "/")
 	return p, err
 }
