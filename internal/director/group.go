@@ -38,6 +38,9 @@ type group struct {
 	// succeeded began, tried the last call.
 	address, setting, dropping bool
 	renewed, tried, dropAt     Instant
+	// laid is when a call that may have laid a lease last returned, whatever it said: one
+	// that was refused for one address has renewed the others.
+	laid Instant
 
 	// Releasing.
 	gentle     bool // what comes after the address is stopped first
@@ -141,7 +144,7 @@ func (g *group) empty() bool { return !g.address && !g.runs() }
 
 // leaseOver tells that the kernel must have removed the address by itself.
 func (g *group) leaseOver(t Timings, now Instant) bool {
-	return now.Sub(g.renewed) > 2*t.Lease
+	return now.Sub(max(g.renewed, g.laid)) > 2*t.Lease
 }
 
 func (g *group) forgetProbes() {

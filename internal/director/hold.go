@@ -142,9 +142,12 @@ func (m *machine) renew(g *group) {
 func (m *machine) lease(what What) {
 	switch e := what.(type) {
 	case LeaseSet:
-		if g := m.groupOf(e.Group); g != nil && g.setting {
-			g.setting = false
-			m.leaseSet(g, e)
+		if g := m.groupOf(e.Group); g != nil {
+			g.laid = m.now
+			if g.setting {
+				g.setting = false
+				m.leaseSet(g, e)
+			}
 		}
 	case Dropped:
 		if g := m.groupOf(e.Group); g != nil && g.dropping {

@@ -234,7 +234,7 @@ func (m *machine) found(e Found) {
 	if !e.Held {
 		return
 	}
-	g.address = true
+	g.address, g.laid = true, m.now
 	margin := t.Lease / 20
 	if e.Left <= margin || e.Left > t.Lease || !g.mine || set.Bare || m.s.leaving {
 		g.renewed = m.now

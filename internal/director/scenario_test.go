@@ -238,6 +238,10 @@ func (w *world) command(words []string) error {
 		w.second = true
 	case "kernel-refuses", "kernel-works":
 		n.refuses = verb == "kernel-refuses"
+	case "kernel-refuses-one":
+		n.refusesOne = true
+	case "kernel-late":
+		n.late, _ = time.ParseDuration(rest[1])
 	case "silence": // heartbeats alone are cut, ARP is not
 		w.silence[[2]string{rest[0], rest[1]}], w.silence[[2]string{rest[1], rest[0]}] = true, true
 	case "gateway-down", "gateway-up":

@@ -60,7 +60,9 @@ type node struct {
 	digest      string                   // of its configuration file, if it is not that of all
 	running     string                   // of the configuration that it runs with
 	startFails  bool
-	refuses     bool // its kernel neither sets, nor renews, nor removes
+	refuses     bool          // its kernel neither sets, nor renews, nor removes
+	refusesOne  bool          // it renews all of a group's addresses but one, and removes none
+	late        time.Duration // how late it ends leases
 	stopFails   bool
 	slow        time.Duration // how long starts and stops take
 	stonith     bool          // powering off others works
@@ -323,7 +325,7 @@ func (w *world) action(n *node, a director.Action) {
 	case director.Renew:
 		w.lease(n, a.Group, a.NotAfter)
 	case director.Drop:
-		if n.refuses {
+		if n.refuses || n.refusesOne {
 			w.later(n, callDelay, yes(director.Dropped{Group: a.Group, Detail: "operation not permitted"}))
 			return
 		}
@@ -379,6 +381,9 @@ func (w *world) lease(n *node, group string, notAfter director.Instant) {
 		if ok {
 			n.leases[group] = w.now + w.config.Timings.Lease
 			w.count()
+		}
+		if n.refusesOne {
+			return director.LeaseSet{Group: group, Began: began, Detail: "operation not permitted"}
 		}
 		return director.LeaseSet{Group: group, Began: began, OK: ok}
 	})
@@ -437,7 +442,7 @@ func (w *world) expire() {
 	for _, name := range w.names {
 		n := w.nodes[name]
 		for _, g := range w.config.Groups {
-			if until, held := n.leases[g.Name]; held && until <= w.now {
+			if until, held := n.leases[g.Name]; held && until+n.late <= w.now {
 				delete(n.leases, g.Name)
 				w.later(n, 0, func() director.What { return director.LeaseGone{Group: g.Name} })
 			}
