@@ -32,7 +32,7 @@ func (n *node) act(action director.Action) {
 	case director.Ping:
 		w.ping(n, a.Gateway, n.clock())
 	case director.Probe:
-		w.probe(n, w.group(a.Group), a.ID)
+		w.probe(n, w.group(a.Group), a)
 	case director.Save:
 		n.save(w.group(a.Group), a.Epoch)
 	case director.SaveMaintenance:

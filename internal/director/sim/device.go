@@ -241,5 +241,5 @@ func (w *World) strands(n *node, group int) bool {
 	h := w.last
 	first, g := w.setup.Groups[0], w.setup.Groups[group]
 	return w.setup.Single && n.powered && h != nil && h.Kind == Unplug && !h.wide && !h.unheard && h.node == n.id &&
-		h.Device == w.setup.device(group) && h.Device != w.setup.device(0) && g.Together && !first.Failback && n.addresses[0].held
+		h.Device == w.setup.device(group) && h.Device != w.setup.device(0) && g.Together && !first.Failback && n.has(0)
 }

@@ -25,6 +25,9 @@ const (
 	Pause Kind = "pause"
 	// Stall: the process stands still for Arg ms, again and again.
 	Stall Kind = "stall"
+	// Halfway: the process is frozen between two addresses of what it does next with
+	// several: resumed; with Arg 1 it is killed there: restarted.
+	Halfway Kind = "halfway"
 	// Pull the service network's cable; the driver tells Arg ms late: plugged in.
 	Pull Kind = "pull"
 	// Unplug one device of two; the driver tells Arg ms late: plugged in.
@@ -68,13 +71,15 @@ const (
 	SlowStart Kind = "slowstart"
 	FailStop  Kind = "failstop"
 	SlowStop  Kind = "slowstop"
-	// KernelFails: addresses are neither set nor renewed nor removed.
+	// KernelFails: addresses are neither taken nor renewed nor removed; with an Arg, its
+	// bits are what is refused, see below.
 	KernelFails Kind = "kernelfails"
-	// Remove the address of group Arg by hand.
+	// Remove an address of group Arg by hand, or all.
 	Remove Kind = "remove"
 	// Unfit: the conditions of all groups are not met.
 	Unfit Kind = "unfit"
-	// Stranger: a foreign host answers for group Arg's address, and announces it now and then.
+	// Stranger: a foreign host answers for an address of group Arg, or all, and announces
+	// them now and then.
 	Stranger Kind = "stranger"
 	// NoStonith: the device does not answer.
 	NoStonith Kind = "nostonith"
@@ -85,6 +90,10 @@ const (
 	Maintain Kind = "maintenance"
 	// SwitchFrozen is a switchover of group Arg to Other, which is frozen just then.
 	SwitchFrozen Kind = "switchfrozen"
+	// SwitchRemove is a switchover of group Arg during which somebody removes an address.
+	SwitchRemove Kind = "switchremove"
+	// SwitchRefuse is one where the kernel does not remove an address.
+	SwitchRefuse Kind = "switchrefuse"
 	// FailbackNow of group Arg, asked for at Node.
 	FailbackNow Kind = "failbacknow"
 	// Shutdown (SIGTERM): started again. Quit (SIGUSR2): the same.
@@ -98,6 +107,15 @@ const (
 	loseState    = 1
 	wallClockOff = 2
 	crashBetween = 4
+)
+
+// The bits of KernelFails' Arg; 0: all of them.
+const (
+	refuseTake = 1 << iota
+	refuseRenew
+	refuseDrop
+	// refuseDrops: none is removed, whatever Address says.
+	refuseDrops
 )
 
 // Whom a fault is about is decided when it begins.
@@ -119,16 +137,19 @@ type Fault struct {
 	Arg         int `json:",omitempty"`
 	// Device is which is unplugged, where there are two.
 	Device int `json:",omitempty"`
+	// Address is which of a group's it is about, counted from 1 (of a group that has
+	// fewer: from the first again); 0: all.
+	Address int `json:",omitempty"`
 }
 
 func (f Fault) String() string {
-	return fmt.Sprintf("%s at %v for %v, node %d, other %d, arg %d, device %d", f.Kind, f.At, f.For, f.Node, f.Other, f.Arg, f.Device)
+	return fmt.Sprintf("%s at %v for %v, node %d, other %d, arg %d, device %d, address %d", f.Kind, f.At, f.For, f.Node, f.Other, f.Arg, f.Device, f.Address)
 }
 
 // planned tells whether it is an operator's wish and no fault.
 func (k Kind) planned() bool {
 	switch k { //nolint:exhaustive // the other faults do not matter here
-	case Switchover, SwitchFrozen, Maintain, FailbackNow, Shutdown, Quit:
+	case Switchover, SwitchFrozen, SwitchRemove, SwitchRefuse, Maintain, FailbackNow, Shutdown, Quit:
 		return true
 	}
 	return false
@@ -204,6 +225,7 @@ func NewSchedule(seed uint64) Schedule {
 		s.together(r)
 	}
 	s.twoDevices(rand.New(rand.NewPCG(seed, 3)))
+	s.severalAddresses(rand.New(rand.NewPCG(seed, 4)))
 	return s
 }
 

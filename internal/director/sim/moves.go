@@ -11,10 +11,10 @@ import (
 // drops is called when a machine lets an address go.
 func (w *World) drops(n *node, group int) {
 	g := &w.rules.groups[group]
-	if !n.addresses[group].held {
+	if !n.has(group) {
 		return
 	}
-	if len(g.holders) > 1 {
+	if g.contested() {
 		g.yielded = w.now
 		return
 	}

@@ -19,7 +19,12 @@ func TestMutation(t *testing.T) {
 		name    string
 		options Options
 	}
-	mutations := []mutation{{"gateway relay", Options{NoRelay: true}}}
+	mutations := []mutation{
+		{"gateway relay", Options{NoRelay: true}},
+		{"one of several gone, all gone", Options{Any: AnyGone}},
+		{"one of several dropped, all dropped", Options{Any: AnyDropped}},
+		{"one of several taken, all taken", Options{Any: AnyLaid}},
+	}
 	for _, g := range director.Guards() {
 		mutations = append(mutations, mutation{g.String(), Options{Without: g}})
 	}
@@ -27,16 +32,16 @@ func TestMutation(t *testing.T) {
 		y := many(1, mutationBudget, 1, func(seed uint64) Result {
 			r := Run(NewSchedule(seed), m.options)
 			if r.Violation != nil && Run(NewSchedule(seed), Options{}).Violation != nil {
-				return Result{} // it is not the guard
+				return Result{} // it is not the mutation
 			}
 			return r
 		})
 		if len(y.failed) == 0 {
-			t.Errorf("%-22s   not missed in %d schedules", m.name, mutationBudget)
+			t.Errorf("%-36s   not missed in %d schedules", m.name, mutationBudget)
 			continue
 		}
 		seed := sorted(y.failed)[0]
-		t.Logf("%-22s %5d schedules until caught: %s", m.name, seed, y.failed[seed].Error())
+		t.Logf("%-36s %5d schedules until caught: %s", m.name, seed, y.failed[seed].Error())
 	}
 }
 

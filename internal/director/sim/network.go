@@ -44,7 +44,7 @@ type network struct {
 	isolated        []class // what a node's own port does not carry, by direction: see sick
 	unplugged       [devices][]bool
 	second          []bool // gateways on the second device's network
-	stranger        []bool // by group
+	stranger        []uint // by group: the bits of its addresses
 	noStonith       bool
 }
 
@@ -68,7 +68,7 @@ func newNetwork(s Setup) network {
 	if s.Two && s.Gateways == 2 {
 		n.second[1] = s.GatewaySecond
 	}
-	n.stranger = make([]bool, len(s.Groups))
+	n.stranger = make([]uint, len(s.Groups))
 	return n
 }
 
@@ -166,7 +166,7 @@ func (n *network) apply(h *happening) {
 	case NoRelay:
 		n.noRelay = true
 	case Stranger:
-		n.stranger[h.Arg%len(n.stranger)] = true
+		n.stranger[h.Arg%len(n.stranger)] |= h.bits
 	case NoStonith:
 		n.noStonith = true
 	}
@@ -342,24 +342,35 @@ func (w *World) ping(from *node, gateway string, sent director.Instant) {
 }
 
 // probe asks the wire for an address, and then for the gateway.
-func (w *World) probe(from *node, group int, id uint64) {
-	name, device := groupName(group), w.setup.device(group)
+func (w *World) probe(from *node, group int, what director.Probe) {
+	name, device, id := groupName(group), w.setup.device(group), what.ID
+	asked, news := from.asks(group, what), true
+	answers := func(address int, by director.Answerer) func() {
+		return func() {
+			if news || w.setup.addresses(group) == 1 { // of several the first answer is enough
+				news, from.known[group] = false, address
+				from.receive(director.WireAnswered{Group: name, Probe: id, By: by})
+			}
+		}
+	}
 	for _, n := range w.nodes[:w.setup.Directors] {
 		if n == from {
 			continue
 		}
-		if d, ok := w.travel(device, from.id, n.id, question); ok {
-			w.after(d, func() {
-				if n.answers(group) {
-					w.answer(device, n.id, from, director.WireAnswered{Group: name, Probe: id, By: director.Answerer{Node: n.name, MAC: "02:" + n.name}})
-				}
-			})
+		for _, k := range asked {
+			if d, ok := w.travel(device, from.id, n.id, question); ok {
+				w.after(d, func() {
+					if n.answers(group, k) {
+						w.answer(device, n.id, from, answers(k, director.Answerer{Node: n.name, MAC: "02:" + n.name}))
+					}
+				})
+			}
 		}
 	}
-	if w.net.stranger[group] && w.net.up(device, from.id) {
-		w.after(w.latency(), func() {
-			from.receive(director.WireAnswered{Group: name, Probe: id, By: director.Answerer{MAC: "0e:stranger"}})
-		})
+	for _, k := range asked {
+		if w.net.stranger[group]&(1<<k) != 0 && w.net.up(device, from.id) {
+			w.after(w.latency(), answers(k, director.Answerer{MAC: "0e:stranger"}))
+		}
 	}
 	if w.setup.Gateways > 0 && !w.gatewayOn(device) {
 		w.after(0, func() { from.receive(director.WireWorks{Group: name, Probe: id}) }) // that it went out has to do
@@ -367,14 +378,14 @@ func (w *World) probe(from *node, group int, id uint64) {
 	for i := range w.net.gateways {
 		g := w.net.gateway(i)
 		if d, ok := w.travel(device, from.id, g, question); ok {
-			w.after(d, func() { w.answer(device, g, from, director.WireWorks{Group: name, Probe: id}) })
+			w.after(d, func() { w.answer(device, g, from, func() { from.receive(director.WireWorks{Group: name, Probe: id}) }) })
 		}
 	}
 }
 
-func (w *World) answer(device, by int, to *node, what director.What) {
+func (w *World) answer(device, by int, to *node, arrive func()) {
 	if d, ok := w.travel(device, by, to.id, answer); ok {
-		w.after(d, func() { to.receive(what) })
+		w.after(d, arrive)
 	}
 }
 
@@ -383,13 +394,16 @@ func (w *World) strangerAnnounces(h *happening, group int) {
 	if h.over {
 		return
 	}
-	for _, n := range w.nodes[:w.setup.Directors] {
-		w.after(w.latency(), func() {
-			n.receive(director.ForeignClaim{Group: groupName(group), By: director.Answerer{MAC: "0e:stranger"}})
-		})
-	}
-	for i := range clients {
-		w.believes[i][group] = nobody
+	for k := range w.setup.addresses(group) {
+		if h.bits&(1<<k) == 0 {
+			continue
+		}
+		for _, n := range w.nodes[:w.setup.Directors] {
+			w.after(w.latency(), func() { n.claim(group, director.Answerer{MAC: "0e:stranger"}) })
+		}
+		for i := range clients {
+			w.believes[i][group][k] = nobody
+		}
 	}
 	w.after(400*ms, func() { w.strangerAnnounces(h, group) })
 }
@@ -397,21 +411,26 @@ func (w *World) strangerAnnounces(h *happening, group int) {
 // nobody is whom clients believe at first, and a stranger.
 const nobody = -1
 
-// announce an address to clients and directors.
+// announce the addresses of a group to clients and directors.
 func (w *World) announce(from *node, group int) {
+	for k := range w.setup.addresses(group) {
+		w.announceOne(from, group, k)
+	}
+}
+
+func (w *World) announceOne(from *node, group, address int) {
 	device := w.setup.device(group)
 	for _, n := range w.nodes[:w.setup.Directors] {
 		if n == from {
 			continue
 		}
 		if d, ok := w.travel(device, from.id, n.id, question); ok {
-			what := director.ForeignClaim{Group: groupName(group), By: director.Answerer{Node: from.name, MAC: "02:" + from.name}}
-			w.after(d, func() { n.receive(what) })
+			w.after(d, func() { n.claim(group, director.Answerer{Node: from.name, MAC: "02:" + from.name}) })
 		}
 	}
 	for i := range clients {
 		if d, ok := w.travel(device, from.id, w.net.client(i), question); ok {
-			w.after(d, func() { w.believes[i][group] = from.id })
+			w.after(d, func() { w.believes[i][group][address] = from.id })
 		}
 	}
 }

@@ -19,7 +19,7 @@ type node struct {
 	booted          Time // when, in the world's time
 	offset          Time // what the clock showed then
 	drift           int64
-	addresses       []address
+	addresses       [][]address // by group
 	parts           [][2]part
 	disk            disk
 
@@ -30,20 +30,26 @@ type node struct {
 	frozen   int  // by how many faults that are on
 	// freezing strikes in the middle of the next renewal.
 	freezing *happening
-	inbox    []director.What
-	parked   []func()
-	crash    int // actions still done before the process dies; negative: it does not
-	lanes    []lane
-	work     []lane // of parts
-	exiting  bool
-	started  Time
+	// halfway strikes between two addresses of what is done next with several.
+	halfway *happening
+	inbox   []director.What
+	parked  []func()
+	crash   int // actions still done before the process dies; negative: it does not
+	lanes   []lane
+	work    []lane // of parts
+	exiting bool
+	started Time
 	// heardEpochs are the highest ones of messages that reached this process.
 	// takeEpochs are those when an address was last asked for: what is heard while the
 	// kernel does it comes too late for that claim.
 	heardEpochs, takeEpochs []uint64
 	shown                   []uint64
-	maintained              bool
-	tick                    func()
+	// known is which address of each group was answered for last; claimed is when a claim
+	// to one of its addresses was handed over last.
+	known      []int
+	claimed    []Time
+	maintained bool
+	tick       func()
 }
 
 // A disk holds what survives.
@@ -57,8 +63,11 @@ func newNode(w *World, id int) *node {
 	groups := len(w.setup.Groups)
 	n := &node{
 		w: w, id: id, name: w.setup.nodeName(id), config: w.setup.Config(id), crash: -1,
-		addresses: make([]address, groups), parts: make([][2]part, groups),
+		addresses: make([][]address, groups), parts: make([][2]part, groups),
 		disk: disk{epochs: map[string]uint64{}},
+	}
+	for i := range groups {
+		n.addresses[i] = make([]address, w.setup.addresses(i))
 	}
 	n.config.Without = w.options.Without
 	if w.setup.Stranded && w.rng.IntN(2) == 0 {
@@ -96,7 +105,9 @@ func (n *node) off() {
 	n.die()
 	n.powered, n.paused = false, false
 	for i := range n.addresses {
-		n.remove(i)
+		for k := range n.addresses[i] {
+			n.remove(i, k)
+		}
 	}
 	clear(n.parts)
 }
@@ -119,6 +130,8 @@ func (n *node) start() {
 	n.heardEpochs = make([]uint64, len(n.parts))
 	n.takeEpochs = make([]uint64, len(n.parts))
 	n.shown = make([]uint64, len(n.parts))
+	n.known = slices.Repeat([]int{-1}, len(n.parts))
+	n.claimed = slices.Repeat([]Time{-claimPause}, len(n.parts))
 	n.disk.incarnation++
 	n.w.log("%s starts", n.name)
 	r := director.Restored{Incarnation: n.disk.incarnation, Epochs: maps.Clone(n.disk.epochs), Maintenance: n.disk.maintenance}
@@ -176,7 +189,7 @@ func (n *node) die() {
 	if !n.running {
 		return
 	}
-	n.running, n.frozen, n.freezing = false, 0, nil
+	n.running, n.frozen, n.freezing, n.halfway = false, 0, nil, nil
 	n.machine = nil
 	n.inbox, n.parked = nil, nil
 	n.process++
@@ -186,7 +199,7 @@ func (n *node) die() {
 	n.disk.certain = nil
 	for i, g := range n.w.setup.Groups {
 		if g.Bare {
-			n.hold(i, false)
+			n.hold(i, 0, false)
 		}
 	}
 	n.w.log("%s: the process ends", n.name)
@@ -261,6 +274,9 @@ func (n *node) freeze(h *happening) {
 func (n *node) unfreeze(h *happening) {
 	if n.freezing == h {
 		n.freezing = nil
+	}
+	if n.halfway == h {
+		n.halfway = nil
 	}
 	if h.froze {
 		n.resume(h.process)
@@ -350,9 +366,19 @@ func (n *node) later(d Time, do func()) {
 	})
 }
 
-// answers tells whether the host's kernel answers for the address.
-func (n *node) answers(group int) bool {
-	return n.powered && !n.paused && n.addresses[group].held
+// answers tells whether the host's kernel answers for an address.
+func (n *node) answers(group, address int) bool {
+	return n.powered && !n.paused && n.addresses[group][address].held
+}
+
+// serves tells whether it answers for all addresses of a group.
+func (n *node) serves(group int) bool {
+	return n.powered && !n.paused && n.holdsAll(group)
+}
+
+// has tells whether the kernel holds any address of a group.
+func (n *node) has(group int) bool {
+	return slices.ContainsFunc(n.addresses[group], func(a address) bool { return a.held })
 }
 
 // usable tells whether a process runs and can do things.

@@ -8,31 +8,35 @@ import (
 
 // Rule 1: at most one kernel answers for an address.
 
-func (w *World) holdersChanged(group int) {
+func (w *World) holdersChanged(group, address int) {
 	g := &w.rules.groups[group]
-	g.holders = g.holders[:0]
+	a, served := &g.addresses[address], len(g.holders) > 0
+	a.holders, g.holders = a.holders[:0], g.holders[:0]
 	for i, n := range w.nodes[:w.setup.Directors] {
-		if n.answers(group) {
+		if n.answers(group, address) {
+			a.holders = append(a.holders, i)
+		}
+		if n.serves(group) {
 			g.holders = append(g.holders, i)
 		}
 	}
-	if len(g.holders) > 1 && g.overlap == 0 {
-		g.overlap, g.apart, g.answered = w.now, 0, w.wireAnswered(g, w.setup.device(group))
+	if len(a.holders) > 1 && a.overlap == 0 {
+		a.overlap, a.apart, a.known = w.now, 0, w.wireAnswered(a, w.setup.device(group))
 		if w.part(); w.rules.parted {
-			g.apart = w.now // but for the wire they could know nothing of each other
+			a.apart = w.now // but for the wire they could know nothing of each other
 		}
 	}
-	if len(g.holders) == 1 {
-		g.since = w.now
+	if len(a.holders) == 1 {
+		a.since = w.now
 	}
-	w.log("%s is answered by %v", groupName(group), w.names(g.holders))
-	if len(g.holders) <= 1 && g.overlap > 0 {
-		w.excuse(g)
-		w.overlapped(group)
+	w.log("%s is answered by %v", w.setup.addressName(group, address), w.names(a.holders))
+	if len(a.holders) <= 1 && a.overlap > 0 {
+		w.excuse(a)
+		w.overlapped(group, address)
 		w.count()
-		g.overlap = 0
+		a.overlap = 0
 	}
-	if len(g.holders) == 0 && g.owner >= 0 {
+	if served && len(g.holders) == 0 && g.owner >= 0 {
 		w.movesWithoutNeed(w.nodes[g.owner], group)
 		w.leavesInPlace(group)
 	}
@@ -42,10 +46,10 @@ func (w *World) holdersChanged(group int) {
 
 // blindly: where no broadcast passes for long, silence proves nothing, and nobody
 // may take what another's kernel still has.
-func (w *World) blindly(group int) {
-	blind := slices.ContainsFunc(w.active, func(h *happening) bool { return h.Kind == NoBroadcast && w.rules.groups[group].overlap-h.At > 500*ms })
+func (w *World) blindly(group int, a *answered) {
+	blind := slices.ContainsFunc(w.active, func(h *happening) bool { return h.Kind == NoBroadcast && a.overlap-h.At > 500*ms })
 	if blind && !w.setup.Single && w.setup.Gateways > 0 && w.gatewayOn(w.setup.device(group)) && !w.setup.Groups[group].Bare && !w.had(Pause) && !w.had(KernelFails) {
-		w.breaks("1 one kernel answers", "%s was taken on a wire that does not work: %v", groupName(group), w.names(w.rules.groups[group].holders))
+		w.breaks("1 one kernel answers", "%s was taken on a wire that does not work: %v", groupName(group), w.names(a.holders))
 	}
 }
 
@@ -69,18 +73,18 @@ func (w *World) shot(group int) bool {
 // wireAnswered tells whether one of two holders has been there for long, and nothing
 // was ever in the way of a question to it and its answer. Then there is no excuse: not
 // even a node that was fenced or said farewell is believed before the wire.
-func (w *World) wireAnswered(g *held, device int) bool {
+func (w *World) wireAnswered(x *answered, device int) bool {
 	if w.setup.Single || w.now-w.rules.rewired < 400*ms || w.loss() > 0 || w.had(Pause) || w.had(KernelFails) || w.had(Loss) || w.had(Slow) {
 		return false
 	}
-	for i, a := range g.holders {
-		for _, b := range g.holders[i+1:] {
+	for i, a := range x.holders {
+		for _, b := range x.holders[i+1:] {
 			if !w.net.both(device, a, b, arp) {
 				return false
 			}
 		}
 	}
-	return w.now-g.since > 400*ms
+	return w.now-x.since > 400*ms
 }
 
 func (w *World) count() {
@@ -92,7 +96,9 @@ func (w *World) count() {
 
 func (w *World) pausedChanged() {
 	for i := range w.rules.groups {
-		w.holdersChanged(i)
+		for k := range w.rules.groups[i].addresses {
+			w.holdersChanged(i, k)
+		}
 	}
 }
 
@@ -106,29 +112,29 @@ func (w *World) names(nodes []int) []string {
 
 // overlapped judges two kernels that answer, while they do and when one ceases
 // to. What lasts no time at all is a renewal that came back late and was undone.
-func (w *World) overlapped(group int) {
-	g := &w.rules.groups[group]
-	lasted := w.now - max(g.overlap, g.apart)
-	if w.now == g.overlap || w.setup.Groups[group].Bare {
+func (w *World) overlapped(group, address int) {
+	a, name := &w.rules.groups[group].addresses[address], w.setup.addressName(group, address)
+	lasted := w.now - max(a.overlap, a.apart)
+	if w.now == a.overlap || w.setup.Groups[group].Bare {
 		return // nothing but heartbeats guards a group without an address
 	}
-	w.blindly(group)
-	if g.answered {
-		w.breaks("1 one kernel answers", "%s was taken while the wire answered: %v", groupName(group), w.names(g.holders))
+	w.blindly(group, a)
+	if a.known {
+		w.breaks("1 one kernel answers", "%s was taken while the wire answered: %v", name, w.names(a.holders))
 	}
 	w.rules.result.Longest = max(w.rules.result.Longest, lasted)
 	longest := w.timings.Lease + w.setup.LatestExpiry + 200*ms
 	switch {
 	case w.excepted():
 		if lasted > longest {
-			w.breaks("1 one kernel answers", "%s is answered by %v %v after the cut was healed", groupName(group), w.names(g.holders), lasted)
+			w.breaks("1 one kernel answers", "%s is answered by %v %v after the cut was healed", name, w.names(a.holders), lasted)
 		}
 	case w.setup.Single:
-		w.breaks("1 one kernel answers", "%s is answered by two for %v: %v now", groupName(group), w.now-g.overlap, w.names(g.holders))
-	case w.setup.Strict && !w.had(Pause) && g.apart == 0:
-		w.breaks("1 one kernel answers", "%s, strict, is answered by two for %v: %v now", groupName(group), w.now-g.overlap, w.names(g.holders))
+		w.breaks("1 one kernel answers", "%s is answered by two for %v: %v now", name, w.now-a.overlap, w.names(a.holders))
+	case w.setup.Strict && !w.had(Pause) && a.apart == 0:
+		w.breaks("1 one kernel answers", "%s, strict, is answered by two for %v: %v now", name, w.now-a.overlap, w.names(a.holders))
 	case lasted > longest:
-		w.breaks("1 one kernel answers", "%s is answered by two for %v, longer than %v: %v now", groupName(group), lasted, longest, w.names(g.holders))
+		w.breaks("1 one kernel answers", "%s is answered by two for %v, longer than %v: %v now", name, lasted, longest, w.names(a.holders))
 	}
 }
 
@@ -175,11 +181,11 @@ func (w *World) part() {
 
 // excuse an overlap of two voters that cannot speak to each other: it has to end
 // when they can. Three have a majority, which excuses nothing.
-func (w *World) excuse(g *held) {
-	if g.overlap == 0 || w.setup.voters() != 2 {
+func (w *World) excuse(a *answered) {
+	if a.overlap == 0 || w.setup.voters() != 2 {
 		return
 	}
 	if !w.hears(0, 1) || !w.hears(1, 0) || w.is(Loss, 0) || w.is(Loss, 1) || w.is(Slow, 0) || w.is(Slow, 1) {
-		g.apart = w.now
+		a.apart = w.now
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/monitord/monitord/internal/director"
 )
 
-// Rule 6: after the last fault exactly one owner, announced after the last doubt.
+// Rule 6: after the last fault exactly one owner, of all addresses of a group, each of
+// them announced after the last doubt, and none of them left with anybody else.
 
 // oneOwner tells what is wrong with a group, where everything that happened is over.
 func (w *World) oneOwner(group int) *Violation {
@@ -19,12 +20,17 @@ func (w *World) oneOwner(group int) *Violation {
 		return wrong("6 one owner", "is held by %v", w.names(g.holders))
 	}
 	owner := g.holders[0]
-	for i, b := range w.believes {
-		if b[group] != owner && !w.setup.Groups[group].Bare && !w.had(NoBroadcast) {
-			return wrong("6 announced", "is at %s, and client %d believes in node %d", w.nodes[owner].name, i+1, b[group]+1)
+	for i := range w.believes {
+		for k, b := range w.believes[i][group] {
+			if b != owner && !w.setup.Groups[group].Bare && !w.had(NoBroadcast) {
+				return wrong("6 announced", "is at %s, and client %d believes in node %d for %s", w.nodes[owner].name, i+1, b+1, w.setup.addressName(group, k))
+			}
 		}
 	}
 	for i, n := range w.nodes[:w.setup.Directors] {
+		if i != owner && n.has(group) {
+			return wrong("6 one owner", "is held by %s, and %s has some of its addresses", w.nodes[owner].name, n.name)
+		}
 		for p := range n.parts[group] {
 			wanted := i == owner && w.wants(group, director.Part(p))
 			if n.parts[group][p].running != wanted {
@@ -55,7 +61,7 @@ func (w *World) wants(group int, p director.Part) bool {
 // belongs tells where a group has to return to; empty: anywhere.
 func (w *World) belongs(group int) string {
 	s := w.setup.Groups[group]
-	if !s.Failback || w.setup.Differs || s.Together || s.Apart || w.had(FailStart) || w.had(KernelFails) || w.had(SlowStart) || w.had(Switchover) || w.had(SwitchFrozen) || w.had(Unfit) || w.had(FailStop) {
+	if !s.Failback || w.setup.Differs || s.Together || s.Apart || w.had(FailStart) || w.had(KernelFails) || w.had(SlowStart) || w.had(Switchover) || w.had(SwitchFrozen) || w.had(SwitchRemove) || w.had(SwitchRefuse) || w.had(Unfit) || w.had(FailStop) {
 		return ""
 	}
 	return w.nodes[0].config.Holders(w.nodes[0].config.Groups[group])[0]
@@ -63,7 +69,7 @@ func (w *World) belongs(group int) string {
 
 // Rule 7: epochs only grow.
 
-// owns is called when an address was taken.
+// owns is called when the addresses of a group were taken.
 func (w *World) owns(n *node, group int) {
 	g := &w.rules.groups[group]
 	standing := n.machine.Groups()[group]
@@ -95,7 +101,7 @@ func (w *World) bare(n *node, group int, t director.Notice) {
 	if t.From == director.Active {
 		w.drops(n, group)
 	}
-	n.hold(group, t.To == director.Active)
+	n.hold(group, 0, t.To == director.Active)
 }
 
 // tells is called for each notice.

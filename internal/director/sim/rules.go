@@ -29,15 +29,27 @@ type rules struct {
 
 // held is what became of one group.
 type held struct {
-	holders  []int
-	overlap  Time // since when two hold, if they do
-	apart    Time // last instant at which an overlap was excused
-	since    Time // since when the last one that was alone holds
-	answered bool // the newer of two holders could have known by the wire
-	unserved Time // since when nobody serves it; negative: somebody does
-	owner    int  // who took it last
-	epoch    uint64
-	yielded  Time // when one of two holders let go, which then was not the last
+	addresses []answered
+	holders   []int // whose kernels answer for all of them
+	unserved  Time  // since when nobody serves it; negative: somebody does
+	leased    Time  // when a host without a process last had one of its several addresses
+	owner     int   // who took it last
+	epoch     uint64
+	yielded   Time // when one of two holders let go, which then was not the last
+}
+
+// answered is what became of one address.
+type answered struct {
+	holders []int
+	overlap Time // since when two hold, if they do
+	apart   Time // last instant at which an overlap was excused
+	since   Time // since when the last one that was alone holds
+	known   bool // the newer of two holders could have known by the wire
+}
+
+// contested tells whether two hold one of the addresses.
+func (g *held) contested() bool {
+	return slices.ContainsFunc(g.addresses, func(a answered) bool { return len(a.holders) > 1 })
 }
 
 func newRules(s Setup) rules {
@@ -48,7 +60,7 @@ func newRules(s Setup) rules {
 		r.bounds[b.Failure] = b
 	}
 	for i := range r.groups {
-		r.groups[i] = held{owner: -1, yielded: -1}
+		r.groups[i] = held{owner: -1, yielded: -1, addresses: make([]answered, s.addresses(i))}
 	}
 	return r
 }
@@ -100,10 +112,13 @@ func (w *World) check() {
 	w.part()
 	for i := range w.rules.groups {
 		g := &w.rules.groups[i]
-		w.excuse(g)
-		if g.overlap > 0 {
-			w.overlapped(i)
+		for k := range g.addresses {
+			w.excuse(&g.addresses[k])
+			if g.addresses[k].overlap > 0 {
+				w.overlapped(i, k)
+			}
 		}
+		w.leased(i)
 		w.servedChanged(i)
 		w.inTime(i)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/monitord/monitord/internal/director"
 )
 
-// Rule 2: an entitled, connected director holds within the bound.
+// Rule 2: an entitled, connected director holds within the bound: all addresses of a group.
 
 func (w *World) servedChanged(group int) {
 	g := &w.rules.groups[group]
@@ -112,7 +112,7 @@ func (w *World) entitled(node, group int) bool {
 func (w *World) troubled(node int) bool {
 	return slices.ContainsFunc(w.active, func(h *happening) bool {
 		switch h.Kind { //nolint:exhaustive // the other faults do not matter here
-		case KernelFails, Stall, Loss, Slow, FailStart, SlowStart, FailStop, SlowStop, Unfit, GatewayPath, DiskSlow:
+		case KernelFails, Stall, Loss, Slow, FailStart, SlowStart, FailStop, SlowStop, Unfit, GatewayPath, DiskSlow, SwitchRefuse:
 			return h.node == node
 		case Shutdown, Quit, Maintain:
 			return h.node == node
@@ -179,9 +179,26 @@ func (w *World) promised(group int) {
 		extra += Time(last.Arg) * ms // nothing but its driver tells of a device
 	}
 	b, promised := w.rules.bounds[failure]
-	if lasted := w.now - g.unserved; known && promised && !b.Open && lasted > b.Limit+extra {
+	since := g.unserved
+	if failure == director.DaemonKilled || failure == director.Frozen {
+		since = max(since, g.leased) // it is promised from when the lease of the last address ended
+	}
+	if lasted := w.now - since; known && promised && !b.Open && lasted > b.Limit+extra {
 		w.breaks("2 held within the bound", "%s is not served for %v, promised are %v (%s) and %v for resources and delays",
 			groupName(group), lasted, b.Limit, b.Formula, extra)
+	}
+}
+
+// leased notes that a host whose process is dead, or stands still, has an address of
+// several: kernels end their leases one by one, and nobody takes some of them.
+func (w *World) leased(group int) {
+	if w.setup.addresses(group) == 1 {
+		return
+	}
+	for _, n := range w.nodes[:w.setup.Directors] {
+		if !n.usable() && n.has(group) {
+			w.rules.groups[group].leased = w.now
+		}
 	}
 }
 

@@ -63,8 +63,10 @@ type GroupSetup struct {
 	Before, After bool
 	// Bare: without an address; who says that it is active has it.
 	Bare bool
-	// Second: its address is on the second device.
+	// Second: its addresses are on the second device.
 	Second bool `json:",omitempty"`
+	// Addresses is how many it has; 0: one.
+	Addresses int `json:",omitempty"`
 	// Begin and End are how long its parts need to start and to stop.
 	Begin, End Time
 }
@@ -195,6 +197,9 @@ func (s Setup) group(i int) director.Group {
 		Before: g.Before, After: g.After, Bare: g.Bare,
 		// More than one are asked for in parts; so few that they take no time.
 		Addresses: 20 / len(s.Groups),
+	}
+	if g.Addresses > 1 {
+		d.Addresses = g.Addresses // and each is asked for in its own part
 	}
 	if g.Rotate > 0 {
 		for k := range s.Directors {

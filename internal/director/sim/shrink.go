@@ -60,6 +60,9 @@ func simpler(s Schedule) []Schedule {
 		add(func(c *Schedule) { c.Setup.Groups[i].Begin, c.Setup.Groups[i].End = 0, 0 })
 		add(func(c *Schedule) { c.Setup.Groups[i].Failback, c.Setup.Groups[i].FailbackAfter = false, 0 })
 		add(func(c *Schedule) { c.Setup.Groups[i].Rotate = 0 })
+		if s.Setup.Groups[i].Addresses > 0 {
+			add(func(c *Schedule) { c.Setup.Groups[i].Addresses-- })
+		}
 	}
 	for i := range s.Faults {
 		if s.Faults[i].For > 20*ms {

@@ -11,7 +11,7 @@ import (
 func (w *World) pick(f Fault) (int, int) {
 	owner := 0
 	for i, n := range w.nodes[:w.setup.Directors] {
-		if n.answers(0) {
+		if n.serves(0) {
 			owner = i
 		}
 	}
@@ -36,6 +36,7 @@ func (w *World) pick(f Fault) (int, int) {
 func (w *World) begin(f Fault) {
 	h := &happening{Fault: f}
 	h.node, h.other = w.pick(f)
+	h.bits = w.setup.bits(f.Arg%len(w.setup.Groups), f.Address)
 	w.rules.begun = w.now
 	w.begun = append(w.begun, f)
 	n := w.nodes[h.node]
@@ -117,10 +118,16 @@ func (w *World) strike(h *happening, n *node) {
 	case Stranger:
 		w.strangerAnnounces(h, h.Arg%len(w.setup.Groups))
 	case Remove:
-		w.removeByHand(n, h.Arg%len(w.setup.Groups))
+		w.removeByHand(n, h.Arg%len(w.setup.Groups), h.Address)
+	case SwitchRemove:
+		w.switchRemove(h, n)
+	case Halfway:
+		if n.running {
+			n.halfway = h
+		}
 	case Unfit:
 		n.conditions()
-	case Switchover:
+	case Switchover, SwitchRefuse:
 		w.command(n, director.Operator{Command: director.Switchover, Group: group, Node: w.target(h)})
 	case FailbackNow:
 		w.command(n, director.Operator{Command: director.FailbackNow, Group: group})
@@ -164,6 +171,9 @@ func (w *World) heal(h *happening, n *node) {
 		w.reboot(n)
 	case Freeze:
 		n.unfreeze(h)
+	case Halfway:
+		n.unfreeze(h)
+		w.restart(h, n)
 	case SwitchFrozen:
 		w.nodes[h.other].unfreeze(h)
 	case Pause:
@@ -262,9 +272,29 @@ func (w *World) plug(n *node) {
 	n.carriers(n.kernelSays)
 }
 
-func (w *World) removeByHand(n *node, group int) {
-	if n.addresses[group].held && !w.setup.Groups[group].Bare {
-		n.remove(group)
-		n.kernelSays(director.LeaseGone{Group: groupName(group)})
+// removeByHand removes an address of a group, or all.
+func (w *World) removeByHand(n *node, group, which int) {
+	if w.setup.Groups[group].Bare {
+		return
 	}
+	for k := range n.addresses[group] {
+		if w.setup.about(group, which, k) && n.addresses[group][k].held {
+			n.remove(group, k)
+			n.gone(group)
+		}
+	}
+}
+
+// switchRemove removes an address of a group soon after an operator wanted it elsewhere.
+func (w *World) switchRemove(h *happening, n *node) {
+	group := h.Arg % len(w.setup.Groups)
+	w.command(n, director.Operator{Command: director.Switchover, Group: groupName(group), Node: w.target(h)})
+	w.after(Time(w.rng.Int64N(int64(max(h.For, 1)))), func() {
+		for _, n := range w.nodes[:w.setup.Directors] {
+			if n.has(group) {
+				w.touch(n)
+				w.removeByHand(n, group, h.Address)
+			}
+		}
+	})
 }

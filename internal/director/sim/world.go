@@ -16,6 +16,8 @@ type Options struct {
 	// Without removes guards from all machines, NoRelay the relay that they think they have.
 	Without director.Guard
 	NoRelay bool
+	// Any is in what the executors take one address of several for all.
+	Any Any
 	// Trace gets the story, with Verbose each event and action as well.
 	Trace   io.Writer
 	Verbose bool
@@ -57,8 +59,8 @@ type World struct {
 	nodes    []*node
 	net      network
 	links    []string
-	carrier  [devices][]bool // as the drivers tell
-	believes [clients][]int
+	carrier  [devices][]bool  // as the drivers tell
+	believes [clients][][]int // by group and address
 	active   []*happening
 	rules    rules
 	broken   *Violation
@@ -78,6 +80,7 @@ type happening struct {
 	node, other int
 	process     int
 	over, froze bool
+	bits        uint // the addresses that a Stranger has
 	turn        int  // which device a Flap has unplugged
 	wide        bool // what an Unplug did concerns more than the device's groups
 	unheard     bool // and heartbeats
@@ -128,7 +131,9 @@ func newWorld(s Schedule, o Options) *World {
 		w.carrier[d] = slices.Repeat([]bool{true}, s.Setup.voters())
 	}
 	for i := range w.believes {
-		w.believes[i] = slices.Repeat([]int{nobody}, len(s.Setup.Groups))
+		for k := range s.Setup.Groups {
+			w.believes[i] = append(w.believes[i], slices.Repeat([]int{nobody}, s.Setup.addresses(k)))
+		}
 	}
 	w.rules, w.timings = newRules(s.Setup), s.Setup.Timings()
 	for i := range s.Setup.voters() {
