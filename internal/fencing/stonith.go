@@ -150,9 +150,13 @@ func (p Program) run(ctx context.Context, action, node string) (runcmd.Result, e
 	if err := monprog.Trusted(p.Path); errors.Is(err, monprog.ErrUntrusted) {
 		return runcmd.Result{}, err
 	}
-	return runcmd.Run(ctx, runcmd.Command{
+	r, err := runcmd.Run(ctx, runcmd.Command{
 		Path: p.Path, Args: append([]string{p.Path}, args...), Stdin: stdin, Env: env, Dir: "/", SeparateStderr: true, MaxOutput: 64 << 10,
 	})
+	if err == nil && r.TimedOut {
+		err = fmt.Errorf("%s %s: %s%s: %w", p.Path, action, r, firstLine(r), ctx.Err())
+	}
+	return r, err
 }
 
 // saysOff is strict: a power-off that was not done costs two owners.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/monitord/monitord/internal/timeup"
 )
 
 // script makes a program of the site's, in a folder of its own, which is $D.
@@ -118,6 +120,18 @@ func TestPowerOffTellsWhy(t *testing.T) {
 			t.Errorf("after %d tries: %v", tries, err)
 		}
 	})
+}
+
+// TestPowerOffTellsTheReason: a try that is cut short by the end of the time does not hide
+// why the one before it failed.
+func TestPowerOffTellsTheReason(t *testing.T) {
+	p := script(t, `[ ! -e $D/tried ] || { echo >$D/again; exec sleep 1000; }; : >$D/tried; echo "no such plug" >&2; exit 1`)
+	p.Timeout = time.Hour
+	ctx := timeup.AtWord(t, filepath.Join(filepath.Dir(p.Path), "again"))
+	err := NewStonith(p).PowerOff(ctx, "dr2")
+	if !errors.Is(err, ErrUnverified) || !strings.Contains(err.Error(), "no such plug") {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestPowerOffNeedsANode(t *testing.T) {
