@@ -253,11 +253,11 @@ operator moves it or that director loses it.`,
 	return c
 }
 
-// switchover has a group moved, and waits until it is.
+// switchover has a group moved, and waits until it is, or until it is refused.
 func switchover(ctx context.Context, out io.Writer, client *control.Client, command control.Command, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	before, err := owner(ctx, client, command.Group)
+	before, err := groupOf(ctx, client, command.Group)
 	if err != nil {
 		return err
 	}
@@ -266,11 +266,13 @@ func switchover(ctx context.Context, out io.Writer, client *control.Client, comm
 		return err
 	}
 	for {
-		now, err := owner(ctx, client, command.Group)
+		now, err := groupOf(ctx, client, command.Group)
 		switch {
-		case err == nil && now != "" && now != before && (command.Node == "" || now == command.Node):
-			_, err := fmt.Fprintf(out, "%s: from %s to %s\n", command.Group, either(before == "", "nobody", before), now)
+		case err == nil && moved(before, now, command.Node):
+			_, err := fmt.Fprintf(out, "%s: from %s to %s\n", command.Group, either(before.Owner == "", "nobody", before.Owner), now.Owner)
 			return err
+		case err == nil && now.Denied != "":
+			return fmt.Errorf("%s was not moved: %s", command.Group, now.Denied)
 		case err != nil && ctx.Err() == nil:
 			return err
 		}
@@ -282,20 +284,26 @@ func switchover(ctx context.Context, out io.Writer, client *control.Client, comm
 	}
 }
 
-// owner is who holds a group, "" if nobody is known to.
-func owner(ctx context.Context, client *control.Client, group string) (string, error) {
+// moved tells whether a group has another owner than before, the one that was wished for
+// if one was.
+func moved(before, now takeover.GroupView, to string) bool {
+	return now.Owner != "" && now.Owner != before.Owner && (to == "" || now.Owner == to)
+}
+
+// groupOf is what a node knows of a group.
+func groupOf(ctx context.Context, client *control.Client, group string) (takeover.GroupView, error) {
 	var v daemon.ClusterView
 	if err := client.Cluster(ctx, &v); err != nil {
-		return "", err
+		return takeover.GroupView{}, err
 	}
 	var names []string
 	for _, g := range v.Groups {
 		if g.Name == group {
-			return g.Owner, nil
+			return g, nil
 		}
 		names = append(names, g.Name)
 	}
-	return "", fmt.Errorf("no group %q; there are %s", group, strings.Join(names, ", "))
+	return takeover.GroupView{}, fmt.Errorf("no group %q; there are %s", group, strings.Join(names, ", "))
 }
 
 func newMaintenance() *cobra.Command {

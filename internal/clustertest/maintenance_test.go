@@ -36,8 +36,11 @@ func TestEndToEndMaintenance(t *testing.T) {
 	s.eventually("dr1 is in maintenance", func() bool { return s.role("dr1") == "maintenance" })
 	s.must(s.Restart(t.Context(), "dr1"))
 	s.eventually("dr1 remembers it", func() bool { return s.role("dr1") == "maintenance" })
-	if _, err := s.does("dr2", "switchover", "web", "dr1", "--wait", "2s"); err == nil || !strings.Contains(err.Error(), "dr1 cannot take it") {
+	if _, err := s.does("dr2", "switchover", "web", "dr1", "--wait", "20s"); err == nil || !strings.Contains(err.Error(), "web was not moved: dr1 cannot take it (an operator ordered maintenance)") {
 		t.Errorf("a group is moved to who is in maintenance: %v", err)
+	}
+	if _, err := s.does("dr1", "switchover", "web", "dr2", "--wait", "20s"); err == nil || !strings.Contains(err.Error(), "web was not moved: dr2 holds it already") {
+		t.Errorf("a group is moved to who has it: %v", err)
 	}
 	_, err = s.does("dr2", "maintenance", "off", "dr1")
 	s.must(err)

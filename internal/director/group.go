@@ -87,6 +87,7 @@ type group struct {
 	requestAt Instant
 	requested uint64 // the last message before it
 	refused   Reason // the answer to a wish
+	denied    Reason // why the last wish here was not followed
 
 	doubt      bool
 	untold     bool    // people do not know of the doubt

@@ -169,7 +169,9 @@ func (m *machine) deny(g *group, why Reason) {
 	g.refused = why
 	m.s.speak = true
 	m.remark(g, why)
-	g.request = ""
+	if g.request != "" {
+		g.request, g.denied = "", why
+	}
 }
 
 // togetherMove follows the leader of the group.

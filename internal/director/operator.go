@@ -11,12 +11,9 @@ func (m *machine) requests(g *group) {
 		g.request = ""
 		m.s.speak = true
 	case owner >= 0 && owner != m.self && m.s.peers[owner].claim(g).Refused.Code != None && m.s.peers[owner].ackedSeq > g.requested:
-		why := m.s.peers[owner].claim(g).Refused
-		g.request = ""
-		m.remark(g, why)
+		m.reject(g, m.s.peers[owner].claim(g).Refused)
 	case m.tick && m.now.Sub(g.requestAt) > m.c.Timings.Request:
-		m.remark(g, about(ReasonRequestTimeout, g.request))
-		g.request = ""
+		m.reject(g, about(ReasonRequestTimeout, g.request))
 	}
 }
 
@@ -100,10 +97,11 @@ func (m *machine) orders() {
 
 // wish begins a switchover: the owner will carry it out, or say why not.
 func (m *machine) wish(g *group, e Operator) {
+	g.denied = Reason{}
 	owner, to := m.holderOf(g.name), e.Node
 	switch {
 	case owner < 0:
-		m.remark(g, because(ReasonNoOwnerKnown))
+		m.reject(g, because(ReasonNoOwnerKnown))
 		return
 	case e.Command == FailbackNow:
 		to = m.nameOf(m.bestOr(g, owner))
@@ -112,18 +110,24 @@ func (m *machine) wish(g *group, e Operator) {
 	}
 	switch {
 	case to == "":
-		m.remark(g, because(ReasonNobodyElse))
+		m.reject(g, because(ReasonNobodyElse))
 	case to == m.name(owner):
 		g.pinned = g.pinned && e.Command != FailbackNow
-		m.remark(g, about(ReasonTargetHolds, to))
+		m.reject(g, about(ReasonTargetHolds, to))
 	case m.c.node(to) < 0 || m.priority(g, m.c.node(to)) == 0:
-		m.remark(g, about(ReasonTargetUnknown, to))
+		m.reject(g, about(ReasonTargetUnknown, to))
 	default:
 		g.request, g.requestAt, g.requested = to, m.now, m.s.seq
 		g.refused = Reason{}
 		m.s.speak = true
 		m.remark(g, Reason{Code: ReasonAccepted, Node: to, Detail: e.Command.String()})
 	}
+}
+
+// reject tells why a wish comes to nothing.
+func (m *machine) reject(g *group, why Reason) {
+	g.request, g.denied = "", why
+	m.remark(g, why)
 }
 
 // bestOr is the best candidate, the owner among them even if it cannot take the

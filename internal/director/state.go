@@ -194,6 +194,9 @@ type Standing struct {
 	Fitness int
 	// Running: parts of the group that were started and not stopped.
 	Running bool
+	// Denied is why the last switchover or failback that an operator ordered here was not
+	// carried out; it says nothing while the owner was not asked yet, or moves the group.
+	Denied Reason
 }
 
 // Groups are the standings, in the order of the configuration.
@@ -203,6 +206,7 @@ func (s State) Groups() []Standing {
 		list[i] = Standing{
 			Group: g.name, Role: g.role, Phase: g.phase, Epoch: g.shown(), Since: g.since, Why: g.why, Refusal: g.refusal,
 			Holding: g.address, Renewed: g.renewed, Fitness: g.fitness(), Running: g.runs(),
+			Denied: g.denied,
 		}
 	}
 	return list

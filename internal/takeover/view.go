@@ -199,6 +199,9 @@ type GroupView struct {
 	// Epoch is the owner's claim, or the highest one known.
 	Epoch uint64      `json:"epoch"`
 	Nodes []ClaimView `json:"nodes"`
+	// Denied is why the last switchover or failback that an operator ordered here was not
+	// carried out; empty while that is not known.
+	Denied string `json:"denied,omitempty"`
 }
 
 // A ClaimView is what one node is for a group.
@@ -266,7 +269,7 @@ func stale(s director.PeerState) bool {
 }
 
 func (l *Loop) groupView(i int, s director.Standing) GroupView {
-	v := GroupView{Name: s.Group, Epoch: s.Epoch}
+	v := GroupView{Name: s.Group, Epoch: s.Epoch, Denied: s.Denied.String()}
 	for _, a := range l.o.Groups[i].Addresses {
 		v.Addresses = append(v.Addresses, a.Prefix().Addr().String())
 	}
