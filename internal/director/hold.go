@@ -6,7 +6,7 @@ import "time"
 // when another should have the group.
 func (m *machine) hold(g *group) {
 	if why := m.fence(g); why.Code != None {
-		m.letGo(g, why, -1)
+		m.lapse(g, why)
 		return
 	}
 	if node := m.loses(g); node >= 0 {
@@ -24,6 +24,16 @@ func (m *machine) hold(g *group) {
 		g.failures = 0
 		m.remark(g, because(ReasonCleared))
 	}
+}
+
+// lapse lets a group go that this node has no right to any more. One whose lease the
+// kernel did not renew is better off elsewhere: to take it here again would be refused.
+func (m *machine) lapse(g *group, why Reason) {
+	if why.Code == ReasonLeaseLost && g.denied {
+		m.failStart(g, why)
+		return
+	}
+	m.letGo(g, why, -1)
 }
 
 // fence is why an owner is not entitled any more, claims apart. It counts on what
@@ -166,6 +176,7 @@ func (m *machine) leaseSet(g *group, e LeaseSet) {
 		return
 	}
 	first := g.role == Acquiring
+	g.denied = !e.OK && m.now.Sub(g.renewed) <= m.c.Timings.GapLimit
 	switch {
 	case !e.OK && first && m.now.Sub(g.renewed) > m.c.Timings.Gap:
 		m.letGo(g, because(ReasonTooLate), -1) // this daemon stood still: no fault of the address

@@ -89,6 +89,7 @@ func (m *machine) dropped(g *group, e Dropped) {
 		g.complaint = Reason{}
 		return
 	}
+	g.gentle = false // else it would be renewed until the next attempt, and never end
 	g.dropAt = m.now.Add(m.c.Timings.Heartbeat)
 	m.complain(g, detailed(ReasonDropFailed, e.Detail))
 }

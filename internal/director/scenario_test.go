@@ -240,6 +240,8 @@ func (w *world) command(words []string) error {
 		n.refuses = verb == "kernel-refuses"
 	case "kernel-refuses-one":
 		n.refusesOne = true
+	case "kernel-keeps":
+		n.keeps = true
 	case "kernel-late":
 		n.late, _ = time.ParseDuration(rest[1])
 	case "silence": // heartbeats alone are cut, ARP is not

@@ -62,6 +62,7 @@ type node struct {
 	startFails  bool
 	refuses     bool          // its kernel neither sets, nor renews, nor removes
 	refusesOne  bool          // it renews all of a group's addresses but one, and removes none
+	keeps       bool          // it removes none
 	late        time.Duration // how late it ends leases
 	stopFails   bool
 	slow        time.Duration // how long starts and stops take
@@ -325,7 +326,7 @@ func (w *world) action(n *node, a director.Action) {
 	case director.Renew:
 		w.lease(n, a.Group, a.NotAfter)
 	case director.Drop:
-		if n.refuses || n.refusesOne {
+		if n.refuses || n.refusesOne || n.keeps {
 			w.later(n, callDelay, yes(director.Dropped{Group: a.Group, Detail: "operation not permitted"}))
 			return
 		}

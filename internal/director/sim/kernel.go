@@ -83,10 +83,10 @@ func (n *node) found(group int) (bool, Time) {
 	return true, left
 }
 
-// gone is called when the kernel says that an address went away. Where a group has
-// several, what became of the others is looked at, in its turn.
+// gone is called when the kernel says that an address went away. Where groups have
+// several, what became of all is looked at, in its turn.
 func (n *node) gone(group int) {
-	if len(n.addresses[group]) == 1 {
+	if n.w.setup.Groups[group].Addresses == 0 {
 		n.kernelSays(director.LeaseGone{Group: groupName(group)})
 		return
 	}
@@ -223,7 +223,9 @@ func (y *laying) operation() int {
 // takeBack removes what can be removed at once.
 func (n *node) takeBack(group int) {
 	for k := range n.addresses[group] {
-		n.drops(group, k)
+		if !n.drops(group, k) {
+			n.w.rules.kept = true
+		}
 	}
 }
 
@@ -263,7 +265,7 @@ func (n *node) drops(group, address int) bool {
 		return false
 	}
 	n.remove(group, address)
-	if len(n.addresses[group]) > 1 {
+	if n.w.setup.Groups[group].Addresses > 0 {
 		n.gone(group) // the kernel tells of each, whoever asked for it
 	}
 	return true

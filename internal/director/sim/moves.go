@@ -24,7 +24,7 @@ func (w *World) drops(n *node, group int) {
 }
 
 func (w *World) movesInQuiet(n *node, group int) {
-	long := w.now > w.rules.disturbed+w.rules.settle
+	long := w.now > w.rules.disturbed+w.rules.settle && !w.is(KernelFails, n.id) // which lasts longer than that
 	if long || w.resting && !w.mayReturn() {
 		w.breaks("3 quiet is quiet", "%s lets %s go %v after anything happened", n.name, groupName(group), w.now-w.rules.disturbed)
 	}
@@ -77,10 +77,16 @@ func (w *World) understand(a, b *node) bool {
 	return calm(a) && calm(b) && !w.unclear() && w.now-w.rules.cleared > w.timings.Dead && w.hears(a.id, b.id) && w.hears(b.id, a.id) && w.now-w.rules.disturbed < w.now
 }
 
+// refusing tells whether a kernel refuses some things now: one that does not remove an
+// address is told to again and again, and may be better in all other respects.
+func (w *World) refusing() bool {
+	return slices.ContainsFunc(w.active, func(h *happening) bool { return h.Kind == KernelFails && h.Arg != 0 })
+}
+
 // Rule 5: never both release when one could keep.
 func (w *World) bothRelease(n *node, group int) {
 	g := &w.rules.groups[group]
-	if g.yielded < 0 || w.now-g.yielded > 1500*ms || w.rules.disturbed >= g.yielded || !w.entitled(n.id, group) {
+	if g.yielded < 0 || w.now-g.yielded > 1500*ms || w.rules.disturbed >= g.yielded || !w.entitled(n.id, group) || w.refusing() {
 		return
 	}
 	since := w.now

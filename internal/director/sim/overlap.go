@@ -131,7 +131,7 @@ func (w *World) overlapped(group, address int) {
 		}
 	case w.setup.Single:
 		w.breaks("1 one kernel answers", "%s is answered by two for %v: %v now", name, w.now-a.overlap, w.names(a.holders))
-	case w.setup.Strict && !w.had(Pause) && a.apart == 0:
+	case w.setup.Strict && !w.had(Pause) && a.apart == 0 && !w.rules.kept:
 		w.breaks("1 one kernel answers", "%s, strict, is answered by two for %v: %v now", name, w.now-a.overlap, w.names(a.holders))
 	case lasted > longest:
 		w.breaks("1 one kernel answers", "%s is answered by two for %v, longer than %v: %v now", name, lasted, longest, w.names(a.holders))

@@ -21,6 +21,7 @@ type rules struct {
 	rewired   Time // when ARP between two nodes last began or ceased to pass
 	cleared   Time // when something last ended that made it unclear who hears whom
 	parted    bool // two voters that reach the gateway could not speak to each other, and have not had the chance since: see part
+	kept      bool // a kernel did not take back what it was given too late, or in part
 	extra     Time
 	bounds    map[director.Failure]director.Bound
 	touched   []Time
