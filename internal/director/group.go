@@ -41,8 +41,8 @@ type group struct {
 	// laid is when a call that may have laid a lease last returned, whatever it said: one
 	// that was refused for one address has renewed the others.
 	laid Instant
-	// denied: the last call was in time, and the kernel did not do it.
-	denied bool
+	// unheld: the last call was in time, and the kernel did not do it.
+	unheld bool
 
 	// Releasing.
 	gentle     bool // what comes after the address is stopped first

@@ -29,7 +29,7 @@ func (m *machine) hold(g *group) {
 // lapse lets a group go that this node has no right to any more. One whose lease the
 // kernel did not renew is better off elsewhere: to take it here again would be refused.
 func (m *machine) lapse(g *group, why Reason) {
-	if why.Code == ReasonLeaseLost && g.denied {
+	if why.Code == ReasonLeaseLost && g.unheld {
 		m.failStart(g, why)
 		return
 	}
@@ -176,7 +176,7 @@ func (m *machine) leaseSet(g *group, e LeaseSet) {
 		return
 	}
 	first := g.role == Acquiring
-	g.denied = !e.OK && m.now.Sub(g.renewed) <= m.c.Timings.GapLimit
+	g.unheld = !e.OK && m.now.Sub(g.renewed) <= m.c.Timings.GapLimit
 	switch {
 	case !e.OK && first && m.now.Sub(g.renewed) > m.c.Timings.Gap:
 		m.letGo(g, because(ReasonTooLate), -1) // this daemon stood still: no fault of the address
