@@ -55,7 +55,7 @@ mount --rbind /dev /dev
 mount --bind /dev/null /dev/console
 for folder in /proc/sys/fs /dev /; do mount -o remount,bind,ro $folder; done
 exec env container=lab SYSTEMD_UNIT_PATH=/run/units SYSTEMD_GENERATOR_PATH=/none SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/none \
-	"$1" --system --unit=lab.target --log-target=kmsg --show-status=no --default-standard-output=null' sh "$2" "$3"
+	"$1" --system --unit=lab.target --log-target=null --show-status=no --default-standard-output=null' sh "$2" "$3"
 `
 
 // unboot removes the control groups of a systemd that has ended.
