@@ -10,11 +10,19 @@ func (m *machine) requests(g *group) {
 	case owner >= 0 && m.name(owner) == g.request:
 		g.request = ""
 		m.s.speak = true
-	case owner >= 0 && owner != m.self && m.s.peers[owner].claim(g).Refused.Code != None && m.s.peers[owner].ackedSeq > g.requested:
+	case owner >= 0 && owner != m.self && m.refusedBy(owner, g):
 		m.reject(g, m.s.peers[owner].claim(g).Refused)
 	case m.tick && m.now.Sub(g.requestAt) > m.c.Timings.Request:
 		m.reject(g, about(ReasonRequestTimeout, g.request))
 	}
+}
+
+// refusedBy tells whether an owner has heard the wish here and refuses it; what it refuses
+// may be another node's wish.
+func (m *machine) refusedBy(owner int, g *group) bool {
+	p := &m.s.peers[owner]
+	no := p.claim(g).Refused
+	return no.Code != None && no.Node == g.request && p.ackedSeq > g.requested
 }
 
 // operator takes in a command; what becomes of it is told.
