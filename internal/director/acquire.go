@@ -37,6 +37,7 @@ func (m *machine) standby(g *group) {
 	if why := m.obstacle(g); why.Code != None {
 		m.refuse(g, why)
 		m.askStonith(g, why)
+		m.stonithThird(g)
 		return
 	}
 	g.phase = Asking

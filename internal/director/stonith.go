@@ -35,6 +35,16 @@ func (m *machine) askStonith(g *group, why Reason) {
 	m.do(PowerOff{Node: why.Node})
 }
 
+// stonithThird asks for it where the owner is alive and a third node, which is dead, would keep
+// this one from being handed the group. Nobody is without service yet, so there is time for a
+// daemon to be started again.
+func (m *machine) stonithThird(g *group) {
+	why := m.third(g)
+	if why.Code == ReasonStonithNeeded && m.now.Sub(m.s.peers[m.c.node(why.Node)].relayed) >= m.c.Timings.InitDead {
+		m.askStonith(g, why)
+	}
+}
+
 // cutOff tells whether a device of any group here has no carrier, or had none until so
 // lately that others need not have been heard since. A node that is silent and whose kernel
 // answers is most likely well then, and would be heard on that device: to power it off would
