@@ -194,11 +194,15 @@ func (m *machine) holderOf(name string) int {
 	return -1
 }
 
-// above compares two claims: epoch, priority, name. It is the same on both sides.
+// above compares two claims: epoch, the address, priority, name. It is the same on both
+// sides. Who released the group may claim it again before it hears who has taken it at
+// once: who only asks does not have the other give it up.
 func (m *machine) above(own, other Claim, node int) bool {
 	switch {
 	case own.Epoch != other.Epoch:
 		return own.Epoch > other.Epoch
+	case own.takes() != other.takes():
+		return own.takes()
 	case own.Priority != other.Priority:
 		return own.Priority > other.Priority
 	}

@@ -88,6 +88,9 @@ type Claim struct {
 	Why Reason
 }
 
+// takes tells whether a node acquires a group, and has begun to configure its address.
+func (c Claim) takes() bool { return c.Role == Acquiring && c.Renewed >= 0 }
+
 // A Hear is what a node knows about another at first hand.
 type Hear struct {
 	Node string
