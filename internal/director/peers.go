@@ -18,8 +18,10 @@ func (m *machine) heard(msg Message) {
 	if m.stale(msg) {
 		// It may have waited while this daemon stood still, and proves nobody alive.
 		// The answer to ours will be fresh; so that it can be, theirs is acknowledged,
-		// which is leave for what it claims: so the claim is taken in.
+		// which is leave for what it claims: so the claim is taken in. Its sender counts
+		// its fence from there, so its silence counts from no earlier.
 		if p.incarnation == msg.Incarnation {
+			p.clock, p.relayed = m.now, m.now
 			p.seq, p.sent, m.answer = msg.Seq, msg.Sent, i+1
 			m.said(i, msg.Seq, msg.Word, m.now)
 		}
