@@ -185,6 +185,16 @@ func fullSocket(t testing.TB) func(*Config) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Close() })
+	// One client may be at the end of its own buffer first (the kernel's max_dgram_qlen is 10,
+	// systemd makes it 512): it is full when a new one cannot write at all.
+	for written := 1; written > 0; {
+		written = fill(t, path)
+	}
+	return func(c *Config) { c.Socket, c.Timeout = path, alerts.Duration(time.Minute) }
+}
+
+// fill has a new client write to a socket until it has to wait, and tells how often it did.
+func fill(t testing.TB, path string) (written int) {
 	client, err := net.Dial("unixgram", path)
 	if err != nil {
 		t.Fatal(err)
@@ -193,10 +203,12 @@ func fullSocket(t testing.TB) func(*Config) {
 	if err := client.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	for err == nil {
-		_, err = client.Write([]byte("x"))
+	for {
+		if _, err := client.Write([]byte("x")); err != nil {
+			return written
+		}
+		written++
 	}
-	return func(c *Config) { c.Socket, c.Timeout = path, alerts.Duration(time.Minute) }
 }
 
 // abandoned is the socket of a server that listened for a stream and was killed.
